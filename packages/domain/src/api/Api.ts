@@ -1,0 +1,28 @@
+import { HttpApi, OpenApi } from "effect/http-api"
+import { FilesApi } from "./FilesApi.ts"
+import { LandingZonesApi } from "./LandingZonesApi.ts"
+import { NamespacesApi } from "./NamespacesApi.ts"
+import { PipelinesApi } from "./PipelinesApi.ts"
+import { QueryApi } from "./QueryApi.ts"
+import { RunsApi } from "./RunsApi.ts"
+import { FeaturesApi, HealthApi } from "./SystemApi.ts"
+import { TablesApi } from "./TablesApi.ts"
+
+/** The whole HTTP contract: server routes, client, OpenAPI and the docs page all come from it. */
+export class Api extends HttpApi.make("rat")
+  .add(HealthApi)
+  .add(FeaturesApi)
+  .add(NamespacesApi)
+  .add(PipelinesApi)
+  .add(FilesApi)
+  .add(LandingZonesApi)
+  .add(RunsApi)
+  .add(QueryApi)
+  .add(TablesApi)
+  .annotateMerge(
+    OpenApi.annotations({
+      title: "RAT API",
+      version: "1",
+      description: "Pipelines, runs, files, landing zones, tables and queries of a RAT server.",
+    }),
+  ) {}

@@ -1,0 +1,53 @@
+import { Schema } from "effect"
+import { Multipart } from "effect/http"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { FileContent, FileInfo, FilePath } from "../file/File.ts"
+import { commonErrors, PayloadTooLarge, Unprocessable } from "./ApiErrors.ts"
+
+/** Everything after `/files/`, slashes included. */
+const params = { "*": FilePath }
+
+const Written = Schema.Struct({
+  path: Schema.String,
+  status: Schema.Literal("written"),
+  version_id: Schema.String,
+})
+
+export class FilesApi extends HttpApiGroup.make("files")
+  .add(
+    HttpApiEndpoint.get("list", "/", {
+      query: {
+        /** Must start with a namespace. */
+        prefix: Schema.String,
+        /** Comma list of path segments to hide. */
+        exclude: Schema.optional(Schema.String),
+      },
+      success: Schema.Struct({ files: Schema.Array(FileInfo) }),
+      error: commonErrors,
+    }),
+  )
+  .add(
+    HttpApiEndpoint.post("upload", "/upload", {
+      payload: Schema.Struct({ path: FilePath, file: Multipart.SingleFileSchema }).pipe(HttpApiSchema.asMultipart()),
+      success: Schema.Struct({
+        path: Schema.String,
+        filename: Schema.String,
+        size: Schema.Int,
+        status: Schema.Literal("uploaded"),
+        version_id: Schema.String,
+      }).pipe(HttpApiSchema.status(201)),
+      error: [...commonErrors, PayloadTooLarge, Unprocessable],
+    }),
+  )
+  .add(HttpApiEndpoint.get("read", "/*", { params, success: FileContent, error: commonErrors }))
+  .add(
+    /** Saving config.yaml or pipeline.sql validates it: 422 lists every problem with its line. */
+    HttpApiEndpoint.put("write", "/*", {
+      params,
+      payload: Schema.Struct({ content: Schema.String }),
+      success: Written,
+      error: [...commonErrors, PayloadTooLarge, Unprocessable],
+    }),
+  )
+  .add(HttpApiEndpoint.delete("delete", "/*", { params, success: HttpApiSchema.NoContent, error: commonErrors }))
+  .prefix("/api/v1/files") {}

@@ -1,0 +1,43 @@
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { NamespaceName } from "../namespace/Namespace.ts"
+import { Layer, Pipeline, PipelineCreate, PipelineName, PipelineUpdate } from "../pipeline/Pipeline.ts"
+import { commonErrors } from "./ApiErrors.ts"
+import { pageQuery } from "./Page.ts"
+
+const params = { namespace: NamespaceName, layer: Layer, name: PipelineName }
+const path = "/:namespace/:layer/:name"
+
+export class PipelinesApi extends HttpApiGroup.make("pipelines")
+  .add(
+    HttpApiEndpoint.get("list", "/", {
+      query: {
+        ...pageQuery,
+        namespace: Schema.optional(NamespaceName),
+        layer: Schema.optional(Layer),
+        /** Part of the name or the description, in any case. */
+        search: Schema.optional(Schema.String),
+      },
+      success: Schema.Struct({ pipelines: Schema.Array(Pipeline), total: Schema.Int }),
+      error: commonErrors,
+    }),
+  )
+  .add(
+    /** Writes the scaffold it announces, and leaves files that are already there alone. */
+    HttpApiEndpoint.post("create", "/", {
+      payload: PipelineCreate,
+      success: Schema.Struct({
+        namespace: NamespaceName,
+        layer: Layer,
+        name: PipelineName,
+        s3_path: Schema.String,
+        files_created: Schema.Array(Schema.String),
+      }).pipe(HttpApiSchema.status(201)),
+      error: commonErrors,
+    }),
+  )
+  .add(HttpApiEndpoint.get("get", path, { params, success: Pipeline, error: commonErrors }))
+  .add(HttpApiEndpoint.put("update", path, { params, payload: PipelineUpdate, success: Pipeline, error: commonErrors }))
+  /** Soft delete. The published table and its history stay; so do the files' contents that runs point to. */
+  .add(HttpApiEndpoint.delete("delete", path, { params, success: HttpApiSchema.NoContent, error: commonErrors }))
+  .prefix("/api/v1/pipelines") {}

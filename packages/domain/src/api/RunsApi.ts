@@ -1,0 +1,79 @@
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { NamespaceName } from "../namespace/Namespace.ts"
+import { Layer, PipelineName } from "../pipeline/Pipeline.ts"
+import { QualityResult } from "../quality/QualityTest.ts"
+import { LogEntry, Run, RunId, RunKind, WireRunStatus } from "../run/Run.ts"
+import { commonErrors, Unprocessable } from "./ApiErrors.ts"
+import { pageQuery } from "./Page.ts"
+
+const params = { runId: RunId }
+
+/** `pipeline` runs name layer and pipeline; a `noop` run only passes through the lifecycle and has no table. */
+export const RunCreate = Schema.Struct({
+  namespace: NamespaceName,
+  layer: Schema.optional(Layer),
+  pipeline: Schema.optional(PipelineName),
+  trigger: Schema.optional(Schema.String.check(Schema.isMaxLength(500))),
+  kind: Schema.optional(RunKind),
+})
+
+export class RunsApi extends HttpApiGroup.make("runs")
+  .add(
+    HttpApiEndpoint.get("list", "/", {
+      query: {
+        ...pageQuery,
+        namespace: Schema.optional(NamespaceName),
+        layer: Schema.optional(Layer),
+        pipeline: Schema.optional(PipelineName),
+        status: Schema.optional(WireRunStatus),
+        /** RFC 3339, exclusive. */
+        started_after: Schema.optional(Schema.DateTimeUtcFromString),
+        started_before: Schema.optional(Schema.DateTimeUtcFromString),
+      },
+      success: Schema.Struct({ runs: Schema.Array(Run), total: Schema.Int }),
+      error: commonErrors,
+    }),
+  )
+  .add(
+    /** 202: the run is durable and will run. Header `Idempotency-Key` makes a repeat answer with the same run. */
+    HttpApiEndpoint.post("create", "/", {
+      headers: { "idempotency-key": Schema.optional(Schema.String.check(Schema.isMaxLength(200))) },
+      payload: RunCreate,
+      success: Schema.Struct({ run_id: RunId, status: WireRunStatus }).pipe(HttpApiSchema.status(202)),
+      error: [...commonErrors, Unprocessable],
+    }),
+  )
+  .add(HttpApiEndpoint.get("get", "/:runId", { params, success: Run, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.post("cancel", "/:runId/cancel", {
+      params,
+      success: Schema.Struct({ run_id: RunId, status: WireRunStatus }),
+      error: commonErrors,
+    }),
+  )
+  .add(
+    /**
+     * JSON, or with `Accept: text/event-stream` server-sent events: `log` (id = seq), `status`, `error`; resumes
+     * behind `Last-Event-ID`; a comment line every 15 s keeps the connection open.
+     */
+    HttpApiEndpoint.get("logs", "/:runId/logs", {
+      params,
+      headers: { accept: Schema.optional(Schema.String), "last-event-id": Schema.optional(Schema.String) },
+      success: Schema.Struct({ logs: Schema.Array(LogEntry), status: WireRunStatus }),
+      error: commonErrors,
+    }),
+  )
+  .add(
+    HttpApiEndpoint.get("quality", "/:runId/quality", {
+      params,
+      success: Schema.Struct({
+        results: Schema.Array(QualityResult),
+        passed: Schema.Int,
+        failed: Schema.Int,
+        total: Schema.Int,
+      }),
+      error: commonErrors,
+    }),
+  )
+  .prefix("/api/v1/runs") {}

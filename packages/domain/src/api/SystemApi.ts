@@ -1,0 +1,50 @@
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { commonErrors } from "./ApiErrors.ts"
+
+export class Liveness extends Schema.Class<Liveness>("rat/api/Liveness")({
+  status: Schema.Literal("ok"),
+  version: Schema.String,
+  git_commit: Schema.String,
+  build_time: Schema.String,
+  node_version: Schema.String,
+}) {}
+
+const Check = Schema.Struct({
+  status: Schema.Literals(["ok", "error"]),
+  error: Schema.optional(Schema.String),
+  /** State of the dependency's circuit breaker, where it has one. */
+  circuit: Schema.optional(Schema.Literals(["closed", "open", "half_open"])),
+})
+
+export class Readiness extends Schema.Class<Readiness>("rat/api/Readiness")({
+  status: Schema.Literals(["ready", "not_ready"]),
+  checks: Schema.Record(Schema.String, Check),
+}) {}
+
+/** The same body with 503: the process lives, a dependency does not. */
+export class NotReady extends Schema.Error<NotReady>("rat/api/NotReady")(
+  { status: Schema.Literals(["ready", "not_ready"]), checks: Schema.Record(Schema.String, Check) },
+  { httpApiStatus: 503 },
+) {}
+
+export class Features extends Schema.Class<Features>("rat/api/Features")({
+  edition: Schema.String,
+  plugins: Schema.Record(Schema.String, Schema.Json),
+  namespaces: Schema.Boolean,
+  multi_user: Schema.Boolean,
+  landing_zones: Schema.Boolean,
+  /** Additions: what this server can do, by name. */
+  merge_strategies: Schema.Array(Schema.String),
+  pipeline_types: Schema.Array(Schema.String),
+  query_formats: Schema.Array(Schema.String),
+}) {}
+
+export class HealthApi extends HttpApiGroup.make("health")
+  .add(HttpApiEndpoint.get("health", "/health", { success: Liveness }))
+  .add(HttpApiEndpoint.get("live", "/health/live", { success: Liveness }))
+  .add(HttpApiEndpoint.get("ready", "/health/ready", { success: Readiness, error: NotReady })) {}
+
+export class FeaturesApi extends HttpApiGroup.make("features")
+  .add(HttpApiEndpoint.get("get", "/", { success: Features, error: commonErrors }))
+  .prefix("/api/v1/features") {}

@@ -1,0 +1,119 @@
+import type { CommitId, RefExists, RefName, RefNotFound, TableKey } from "@rat/domain"
+import { Context, type DateTime, type Effect, Schema } from "effect"
+import type { SqlError } from "effect/sql"
+
+/** Where a table stands on a ref: the metadata file is the table. */
+export interface TablePointer {
+  readonly key: TableKey
+  readonly metadataLocation: string
+  readonly snapshotId: string | null
+  readonly rowCount: number
+  readonly sizeBytes: number
+  readonly updatedAt: DateTime.Utc
+}
+
+/** `next: null` drops the table from the ref. `expected` is the pointer the change was made from; null: none yet. */
+export interface TableChange {
+  readonly key: TableKey
+  readonly expected: string | null
+  readonly next: {
+    readonly metadataLocation: string
+    readonly snapshotId: string | null
+    readonly rowCount: number
+    readonly sizeBytes: number
+  } | null
+}
+
+export interface Commit {
+  readonly id: CommitId
+  readonly ref: string
+  readonly parent: CommitId | null
+  readonly message: string
+  readonly author: string
+  readonly runId: string | null
+  readonly committedAt: DateTime.Utc
+  readonly tables: ReadonlyArray<string>
+}
+
+export interface RefState {
+  readonly name: RefName
+  readonly kind: "branch" | "tag"
+  /** The newest commit that is visible on the ref; null when nothing was ever committed. */
+  readonly head: CommitId | null
+  /** For branches other than main: main's commit at creation. */
+  readonly base: CommitId | null
+  readonly runId: string | null
+  readonly createdAt: DateTime.Utc
+  readonly expiresAt: DateTime.Utc | null
+}
+
+/** Somebody else changed these tables since the change (or the branch) was made. Nothing was changed. */
+export class CatalogConflict extends Schema.TaggedError<CatalogConflict>()("CatalogConflict", {
+  ref: Schema.String,
+  tables: Schema.Array(Schema.String),
+}) {
+  override get message() {
+    return `${this.tables.join(", ")} changed on ${this.ref} in the meantime.`
+  }
+}
+
+type Sql = SqlError.SqlError
+
+/**
+ * The branching catalog. `main` always exists. A branch is one row (base commit + overrides), so creating one costs
+ * the same with ten tables and with a hundred thousand; it sees main as of its base plus its own changes.
+ * Every method joins a surrounding transaction of the same SqlClient.
+ */
+export class Catalog extends Context.Service<
+  Catalog,
+  {
+    /** Idempotent for the same `runId`: a repeated call answers with the branch that is there. */
+    readonly createBranch: (
+      name: RefName,
+      options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc },
+    ) => Effect.Effect<RefState, RefNotFound | RefExists | Sql>
+    readonly createTag: (
+      name: RefName,
+      options: { readonly from: RefName },
+    ) => Effect.Effect<RefState, RefNotFound | RefExists | Sql>
+    /** Missing refs are no error; main is a defect. */
+    readonly deleteRef: (name: RefName) => Effect.Effect<void, Sql>
+    /** A branch that nobody needs any more is collected at this time. */
+    readonly expireBranch: (name: RefName, at: DateTime.Utc) => Effect.Effect<void, Sql>
+    readonly ref: (name: RefName) => Effect.Effect<RefState, RefNotFound | Sql>
+    readonly refs: (options: {
+      readonly limit: number
+      readonly after?: RefName
+    }) => Effect.Effect<ReadonlyArray<RefState>, Sql>
+    readonly table: (ref: RefName, key: TableKey) => Effect.Effect<TablePointer | null, RefNotFound | Sql>
+    readonly tables: (
+      ref: RefName,
+      filter?: { readonly namespace?: string; readonly layer?: string },
+    ) => Effect.Effect<ReadonlyArray<TablePointer>, RefNotFound | Sql>
+    /** All changes or none. Repeating a run's commit with the same result is no error and changes nothing. */
+    readonly commit: (
+      ref: RefName,
+      commit: {
+        readonly message: string
+        readonly author: string
+        readonly runId: string | null
+        readonly changes: ReadonlyArray<TableChange>
+      },
+    ) => Effect.Effect<Commit, RefNotFound | CatalogConflict | Sql>
+    /**
+     * Moves main by all of the branch's changes at once and ends the branch. A table that main changed since the
+     * branch's base is a conflict. Answers null when the branch changed nothing.
+     */
+    readonly merge: (
+      branch: RefName,
+      options: { readonly message: string; readonly author: string; readonly runId: string | null },
+    ) => Effect.Effect<Commit | null, RefNotFound | CatalogConflict | Sql>
+    /** Newest first. */
+    readonly history: (
+      ref: RefName,
+      options: { readonly limit: number; readonly before?: CommitId; readonly table?: TableKey },
+    ) => Effect.Effect<ReadonlyArray<Commit>, RefNotFound | Sql>
+    /** Deletes branches whose time has come, at most `limit`; answers with their names. */
+    readonly collectExpired: (limit: number) => Effect.Effect<ReadonlyArray<string>, Sql>
+  }
+>()("rat/lakehouse/catalog/Catalog") {}

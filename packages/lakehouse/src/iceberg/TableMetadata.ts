@@ -1,0 +1,69 @@
+/**
+ * A table's metadata file in memory (Iceberg spec v2, "Table Metadata Fields"); names are the spec's in camelCase.
+ * Snapshot ids and sequence numbers are bigints: they do not fit a JavaScript number.
+ */
+export interface TableMetadata {
+  readonly formatVersion: 2
+  readonly tableUuid: string
+  /** Absolute location of the table's folder, without a trailing slash. */
+  readonly location: string
+  readonly lastSequenceNumber: bigint
+  readonly lastUpdatedMs: number
+  readonly lastColumnId: number
+  readonly schemas: ReadonlyArray<Schema>
+  readonly currentSchemaId: number
+  readonly partitionSpecs: ReadonlyArray<{ readonly specId: number; readonly fields: ReadonlyArray<never> }>
+  readonly defaultSpecId: number
+  readonly lastPartitionId: number
+  readonly properties: Readonly<Record<string, string>>
+  readonly currentSnapshotId: bigint | null
+  readonly snapshots: ReadonlyArray<Snapshot>
+  readonly snapshotLog: ReadonlyArray<{ readonly snapshotId: bigint; readonly timestampMs: number }>
+  readonly metadataLog: ReadonlyArray<{ readonly metadataFile: string; readonly timestampMs: number }>
+  readonly sortOrders: ReadonlyArray<{ readonly orderId: number; readonly fields: ReadonlyArray<never> }>
+  readonly defaultSortOrderId: number
+}
+
+export interface Schema {
+  readonly schemaId: number
+  readonly fields: ReadonlyArray<Field>
+  readonly identifierFieldIds: ReadonlyArray<number>
+}
+
+export interface Field {
+  readonly id: number
+  readonly name: string
+  readonly required: boolean
+  readonly type: IcebergType
+  readonly doc?: string
+}
+
+/** Primitive types by their spec name (`long`, `decimal(38,0)`, `timestamptz`, …) or a nested type. */
+export type IcebergType =
+  | string
+  | { readonly type: "struct"; readonly fields: ReadonlyArray<Field> }
+  | {
+      readonly type: "list"
+      readonly elementId: number
+      readonly elementRequired: boolean
+      readonly element: IcebergType
+    }
+  | {
+      readonly type: "map"
+      readonly keyId: number
+      readonly key: IcebergType
+      readonly valueId: number
+      readonly valueRequired: boolean
+      readonly value: IcebergType
+    }
+
+export interface Snapshot {
+  readonly snapshotId: bigint
+  readonly parentSnapshotId: bigint | null
+  readonly sequenceNumber: bigint
+  readonly timestampMs: number
+  readonly manifestList: string
+  /** `operation` and counts; our own keys start with `rat.`, for example `rat.run-id`. */
+  readonly summary: Readonly<Record<string, string>>
+  readonly schemaId: number
+}
