@@ -3,6 +3,7 @@ import { FilesApi } from "./FilesApi.ts"
 import { LandingZonesApi } from "./LandingZonesApi.ts"
 import { NamespacesApi } from "./NamespacesApi.ts"
 import { PipelinesApi } from "./PipelinesApi.ts"
+import { ProjectsApi } from "./ProjectsApi.ts"
 import { QueryApi } from "./QueryApi.ts"
 import { RunsApi } from "./RunsApi.ts"
 import { FeaturesApi, HealthApi } from "./SystemApi.ts"
@@ -15,6 +16,7 @@ export class Api extends HttpApi.make("rat")
   .add(NamespacesApi)
   .add(PipelinesApi)
   .add(FilesApi)
+  .add(ProjectsApi)
   .add(LandingZonesApi)
   .add(RunsApi)
   .add(QueryApi)
