@@ -1,0 +1,51 @@
+/**
+ * `npm run bench -- NAME [--json] [--rounds N]`. Prints a table for people and, as its last line, one JSON object:
+ * `{"bench": "runs", "results": [{"name", "value", "unit", "bar", "holds"}, …]}`. Exit code 1 when a bar is missed.
+ */
+import { parseArgs } from "node:util"
+import type { Bench } from "./Bench.ts"
+import { holds } from "./Bench.ts"
+
+const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
+  runs: () => import("./RunsBench.ts"),
+  write: () => import("./WriteBench.ts"),
+  query: () => import("./QueryBench.ts"),
+  catalog: () => import("./CatalogBench.ts"),
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "boolean", default: false }, rounds: { type: "string", default: "5" } },
+})
+const [name = ""] = positionals
+const load = benches[name]
+const rounds = Number(values.rounds)
+if (load === undefined || !Number.isInteger(rounds) || rounds < 1) {
+  console.error(`Usage: npm run bench -- NAME [--json] [--rounds N]\nBenches: ${Object.keys(benches).join(", ")}`)
+  process.exit(2)
+}
+
+const { bench } = await load()
+const results = await bench({ rounds, say: (line) => console.error(line) })
+if (!values.json) {
+  for (const result of results) {
+    const bar = result.bar === undefined ? "" : ` (${result.better === "more" ? "≥" : "≤"} ${result.bar})`
+    const verdict = holds(result)
+    console.log(
+      `${result.name.padEnd(34)} ${String(Number(result.value.toPrecision(4))).padStart(10)} ${result.unit}${bar}${
+        verdict === undefined ? "" : verdict ? "  holds" : "  MISSED"
+      }`,
+    )
+  }
+}
+console.log(
+  JSON.stringify({
+    bench: name,
+    results: results.map(({ better: _, ...result }) => ({
+      ...result,
+      value: Number(result.value.toPrecision(6)),
+      ...(result.bar === undefined ? {} : { holds: holds({ ...result, ...(_ ? { better: _ } : {}) }) }),
+    })),
+  }),
+)
+process.exit(results.some((result) => holds(result) === false) ? 1 : 0)
