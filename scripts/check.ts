@@ -8,19 +8,21 @@ import { checkLayers } from "./layers.ts"
 const root = new URL("..", import.meta.url).pathname
 const bin = (name: string) => `${root}node_modules/.bin/${name}`
 
-const command = (file: string, ...args: Array<string>) => () =>
-  new Promise<{ ok: boolean; output: string }>((resolve) => {
-    const child = spawn(bin(file), args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
-    let output = ""
-    child.stdout.on("data", (chunk) => {
-      output += chunk
+const command =
+  (file: string, ...args: Array<string>) =>
+  () =>
+    new Promise<{ ok: boolean; output: string }>((resolve) => {
+      const child = spawn(bin(file), args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
+      let output = ""
+      child.stdout.on("data", (chunk) => {
+        output += chunk
+      })
+      child.stderr.on("data", (chunk) => {
+        output += chunk
+      })
+      child.on("error", (error) => resolve({ ok: false, output: String(error) }))
+      child.on("close", (code) => resolve({ ok: code === 0, output }))
     })
-    child.stderr.on("data", (chunk) => {
-      output += chunk
-    })
-    child.on("error", (error) => resolve({ ok: false, output: String(error) }))
-    child.on("close", (code) => resolve({ ok: code === 0, output }))
-  })
 
 const checks: Record<string, () => Promise<{ ok: boolean; output: string }>> = {
   types: command("tsc", "--pretty"),

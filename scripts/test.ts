@@ -1,8 +1,9 @@
 /**
  * Runs every test and ends with the line `N passed, N failed`. Arguments go to vitest: `npm test -- packages/domain`.
  */
-import { startVitest } from "vitest/node"
+
 import type { TestCase } from "vitest/node"
+import { startVitest } from "vitest/node"
 
 const root = new URL("..", import.meta.url).pathname
 const vitest = await startVitest("test", process.argv.slice(2), { root, watch: false, run: true })

@@ -38,14 +38,15 @@ if (!values.json) {
     )
   }
 }
-console.log(
-  JSON.stringify({
-    bench: name,
-    results: results.map(({ better: _, ...result }) => ({
-      ...result,
-      value: Number(result.value.toPrecision(6)),
-      ...(result.bar === undefined ? {} : { holds: holds({ ...result, ...(_ ? { better: _ } : {}) }) }),
-    })),
-  }),
-)
-process.exit(results.some((result) => holds(result) === false) ? 1 : 0)
+const lines = results.map((result) => {
+  const verdict = holds(result)
+  const { name: metric, value, unit, bar } = result
+  return {
+    name: metric,
+    value: Number(value.toPrecision(6)),
+    unit,
+    ...(bar === undefined ? {} : { bar, holds: verdict }),
+  }
+})
+console.log(JSON.stringify({ bench: name, results: lines }))
+process.exit(lines.some((line) => line.holds === false) ? 1 : 0)
