@@ -1,1 +1,9 @@
-export {}
+export type { Answer, Payload, Plain, Query } from "./http/Plain.ts"
+export * from "./http/RatError.ts"
+export type { CallOptions, RatClientOptions } from "./http/Transport.ts"
+export { defaultApiUrl } from "./http/Transport.ts"
+export { type ArraysResult, type ByteFormat, mediaTypes, type ObjectsResult, type QueryInput } from "./query/Queries.ts"
+export * from "./RatApi.ts"
+export * from "./RatClient.ts"
+export type { FollowOptions, RunUpdate } from "./run/RunFollow.ts"
+export type { Run } from "./run/Runs.ts"

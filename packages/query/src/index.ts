@@ -1,1 +1,2 @@
-export {}
+export * from "./limit/QueryConfig.ts"
+export * from "./QueryRole.ts"

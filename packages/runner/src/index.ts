@@ -1,1 +1,3 @@
-export {}
+export * from "./claim/RunControl.ts"
+export * from "./RunnerConfig.ts"
+export * from "./RunnerRole.ts"

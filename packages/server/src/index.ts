@@ -1,1 +1,12 @@
-export {}
+export * from "./http/Server.ts"
+export * from "./node/Node.ts"
+export * from "./node/NodeConfig.ts"
+export * from "./node/Settings.ts"
+export * from "./run/RunRepository.ts"
+export * from "./run/RunSettings.ts"
+export * from "./sql/migrations.ts"
+export * from "./telemetry/JsonLogger.ts"
+export * from "./telemetry/Metrics.ts"
+export * from "./telemetry/MetricsHttp.ts"
+export * from "./telemetry/PrettyLogger.ts"
+export * from "./telemetry/Telemetry.ts"

@@ -6,13 +6,14 @@ import { PipelinesApi } from "./PipelinesApi.ts"
 import { ProjectsApi } from "./ProjectsApi.ts"
 import { QueryApi } from "./QueryApi.ts"
 import { RunsApi } from "./RunsApi.ts"
-import { FeaturesApi, HealthApi } from "./SystemApi.ts"
+import { FeaturesApi, HealthApi, IdentityApi } from "./SystemApi.ts"
 import { TablesApi } from "./TablesApi.ts"
 
 /** The whole HTTP contract: server routes, client, OpenAPI and the docs page all come from it. */
 export class Api extends HttpApi.make("rat")
   .add(HealthApi)
   .add(FeaturesApi)
+  .add(IdentityApi)
   .add(NamespacesApi)
   .add(PipelinesApi)
   .add(FilesApi)
@@ -21,6 +22,8 @@ export class Api extends HttpApi.make("rat")
   .add(RunsApi)
   .add(QueryApi)
   .add(TablesApi)
+  // Everything that is wrong with a request in one answer.
+  .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(
     OpenApi.annotations({
       title: "RAT API",

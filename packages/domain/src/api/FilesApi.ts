@@ -4,8 +4,8 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { FileContent, FileInfo, FilePath } from "../file/File.ts"
 import { commonErrors, PayloadTooLarge, Unprocessable } from "./ApiErrors.ts"
 
-/** Everything after `/files/`, slashes included. */
-const params = { "*": FilePath }
+/** Everything after `/files/`: one parameter, whose slashes may be written as they are or as %2F. */
+const params = { path: FilePath }
 
 const Written = Schema.Struct({
   path: Schema.String,
@@ -39,15 +39,15 @@ export class FilesApi extends HttpApiGroup.make("files")
       error: [...commonErrors, PayloadTooLarge, Unprocessable],
     }),
   )
-  .add(HttpApiEndpoint.get("read", "/*", { params, success: FileContent, error: commonErrors }))
+  .add(HttpApiEndpoint.get("read", "/:path", { params, success: FileContent, error: commonErrors }))
   .add(
     /** Saving config.yaml or pipeline.sql validates it: 422 lists every problem with its line. */
-    HttpApiEndpoint.put("write", "/*", {
+    HttpApiEndpoint.put("write", "/:path", {
       params,
       payload: Schema.Struct({ content: Schema.String }),
       success: Written,
       error: [...commonErrors, PayloadTooLarge, Unprocessable],
     }),
   )
-  .add(HttpApiEndpoint.delete("delete", "/*", { params, success: HttpApiSchema.NoContent, error: commonErrors }))
+  .add(HttpApiEndpoint.delete("delete", "/:path", { params, success: HttpApiSchema.NoContent, error: commonErrors }))
   .prefix("/api/v1/files") {}

@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
-import { commonErrors } from "./ApiErrors.ts"
+import { commonErrors, Unauthenticated } from "./ApiErrors.ts"
 
 export class Liveness extends Schema.Class<Liveness>("rat/api/Liveness")({
   status: Schema.Literal("ok"),
@@ -48,3 +48,15 @@ export class HealthApi extends HttpApiGroup.make("health")
 export class FeaturesApi extends HttpApiGroup.make("features")
   .add(HttpApiEndpoint.get("get", "/", { success: Features, error: commonErrors }))
   .prefix("/api/v1/features") {}
+
+export class Me extends Schema.Class<Me>("rat/api/Me")({
+  user_id: Schema.String,
+  email: Schema.String,
+  display_name: Schema.String,
+  roles: Schema.Array(Schema.String),
+}) {}
+
+export class IdentityApi extends HttpApiGroup.make("identity")
+  /** Who calls. 401 where nobody logs in, as on a server without authentication. */
+  .add(HttpApiEndpoint.get("me", "/me", { success: Me, error: [...commonErrors, Unauthenticated] }))
+  .prefix("/api/v1") {}

@@ -2,6 +2,7 @@ import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { RefName, RefNotFound } from "../branch/Ref.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
+import { SlotHealth } from "../slot/SlotHealth.ts"
 import { Column, TableKey, TableNotFound } from "../table/Table.ts"
 
 /** `objects`: rows as objects (the ancestor's). `arrays`: rows as arrays, which keeps duplicate column names. */
@@ -87,9 +88,19 @@ export class QueryHead extends Schema.TaggedClass<QueryHead>("rat/domain/QueryHe
   contentType: Schema.String,
 }) {}
 
-/** A piece of the body, already in the format that was asked for. */
+/**
+ * A piece of the body, already in the format that was asked for. The pieces of `objects` and `arrays`, put together,
+ * are the JSON array of the rows, brackets included, which the API role sends on without looking into it.
+ */
 export class QueryBody extends Schema.TaggedClass<QueryBody>("rat/domain/QueryBody")("Body", {
   bytes: Schema.Uint8Array,
+}) {}
+
+/** Last element of an answer. */
+export class QueryTail extends Schema.TaggedClass<QueryTail>("rat/domain/QueryTail")("Tail", {
+  rows: Schema.Int,
+  /** Whether the limit cut the result. */
+  truncated: Schema.Boolean,
 }) {}
 
 export class QueryRequest extends Schema.Class<QueryRequest>("rat/domain/QueryRequest")({
@@ -112,7 +123,7 @@ export class QueryRequest extends Schema.Class<QueryRequest>("rat/domain/QueryRe
 export class QueryRpc extends RpcGroup.make(
   Rpc.make("Query", {
     payload: QueryRequest,
-    success: Schema.Union([QueryHead, QueryBody]),
+    success: Schema.Union([QueryHead, QueryBody, QueryTail]),
     error: QueryError,
     stream: true,
   }),
@@ -122,4 +133,6 @@ export class QueryRpc extends RpcGroup.make(
     success: Schema.Array(Column),
     error: Schema.Union([TableNotFound, RefNotFound]),
   }),
+  /** Answers when the role works; its slots as they are now. */
+  Rpc.make("Health", { success: SlotHealth }),
 ) {}

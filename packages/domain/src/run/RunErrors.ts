@@ -58,3 +58,14 @@ export class PublishConflict extends Schema.TaggedError<PublishConflict>()(
     return `Run ${this.runId} was not published: ${this.tables.join(", ")} changed on main since its branch was made. Run it again.`
   }
 }
+
+/** The database that holds the runs does not answer. An actor's way to say so, since SQL errors stay in their process. */
+export class StateUnavailable extends Schema.TaggedError<StateUnavailable>()(
+  "StateUnavailable",
+  { entity: Schema.String },
+  { httpApiStatus: 503 },
+) {
+  override get message() {
+    return "The database cannot be reached at the moment. Try again in a few seconds."
+  }
+}

@@ -1,9 +1,11 @@
 import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { NamespaceName } from "../namespace/Namespace.ts"
+import { NamespaceNotFound } from "../namespace/NamespaceErrors.ts"
 import { PipelineId } from "../pipeline/Pipeline.ts"
+import { PipelineNotFound } from "../pipeline/PipelineErrors.ts"
 import { LogEntry, Run, RunId, RunKind, WireRunStatus } from "./Run.ts"
-import { QueueFull, RunFinished, RunNotFound } from "./RunErrors.ts"
+import { QueueFull, RunFinished, RunNotFound, StateUnavailable } from "./RunErrors.ts"
 
 /** Messages to the `Pipeline` entity: the one place where runs of a pipeline are accepted. */
 export class PipelineRpc extends RpcGroup.make(
@@ -19,7 +21,7 @@ export class PipelineRpc extends RpcGroup.make(
       traceparent: Schema.NullOr(Schema.String),
     },
     success: Run,
-    error: QueueFull,
+    error: Schema.Union([QueueFull, NamespaceNotFound, PipelineNotFound, StateUnavailable]),
   }),
 ) {}
 
@@ -33,12 +35,12 @@ export type RunUpdate = typeof RunUpdate.Type
 /** Messages to the `Run` entity: supervision and live view of one run. */
 export class RunRpc extends RpcGroup.make(
   /** Cancels a pending or running run; the running statement is interrupted at once. */
-  Rpc.make("Cancel", { success: Run, error: Schema.Union([RunNotFound, RunFinished]) }),
+  Rpc.make("Cancel", { success: Run, error: Schema.Union([RunNotFound, RunFinished, StateUnavailable]) }),
   /** Log lines with `seq` above `afterSeq`, then live ones, and the status when it changes; ends with a terminal status. */
   Rpc.make("Follow", {
     payload: { afterSeq: Schema.Int },
     success: RunUpdate,
-    error: RunNotFound,
+    error: Schema.Union([RunNotFound, StateUnavailable]),
     stream: true,
   }),
 ) {}

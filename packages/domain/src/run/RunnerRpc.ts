@@ -2,6 +2,7 @@ import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { ProjectIssue } from "../pipeline/PipelineErrors.ts"
+import { SlotHealth } from "../slot/SlotHealth.ts"
 
 /** A text file as people edit it. `path` is inside the namespace: `pipelines/silver/flights/pipeline.sql`. */
 export class ProjectFile extends Schema.Class<ProjectFile>("rat/domain/ProjectFile")({
@@ -24,4 +25,6 @@ export class RunnerRpc extends RpcGroup.make(
     },
     success: Schema.Array(ProjectIssue),
   }),
+  /** Answers when the role works; its slots as they are now. */
+  Rpc.make("Health", { success: SlotHealth }),
 ) {}

@@ -1,5 +1,5 @@
 import type { CommitId, RefExists, RefName, RefNotFound, TableKey } from "@rat/domain"
-import { Context, type DateTime, type Effect, Schema } from "effect"
+import { Context, type DateTime, type Effect, type Result, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 
 /** Where a table stands on a ref: the metadata file is the table. */
@@ -108,6 +108,18 @@ export class Catalog extends Context.Service<
       branch: RefName,
       options: { readonly message: string; readonly author: string; readonly runId: string | null },
     ) => Effect.Effect<Commit | null, RefNotFound | CatalogConflict | Sql>
+    /**
+     * Many merges in one round trip and transaction, in the given order; each is done or refused by itself. For
+     * publishers that batch.
+     */
+    readonly mergeMany: (
+      merges: ReadonlyArray<{
+        readonly branch: RefName
+        readonly message: string
+        readonly author: string
+        readonly runId: string | null
+      }>,
+    ) => Effect.Effect<ReadonlyArray<Result.Result<Commit | null, RefNotFound | CatalogConflict>>, Sql>
     /** Newest first. */
     readonly history: (
       ref: RefName,

@@ -13,4 +13,6 @@ export interface DataFile {
   readonly nanValueCounts: ReadonlyMap<number, number>
   readonly lowerBounds: ReadonlyMap<number, Uint8Array>
   readonly upperBounds: ReadonlyMap<number, Uint8Array>
+  /** The schema whose columns, and no others, the file holds; absent when that is not known (foreign writers). */
+  readonly schemaId?: number
 }

@@ -12,7 +12,7 @@ export interface TableMetadata {
   readonly lastColumnId: number
   readonly schemas: ReadonlyArray<Schema>
   readonly currentSchemaId: number
-  readonly partitionSpecs: ReadonlyArray<{ readonly specId: number; readonly fields: ReadonlyArray<never> }>
+  readonly partitionSpecs: ReadonlyArray<PartitionSpec>
   readonly defaultSpecId: number
   readonly lastPartitionId: number
   readonly properties: Readonly<Record<string, string>>
@@ -20,8 +20,42 @@ export interface TableMetadata {
   readonly snapshots: ReadonlyArray<Snapshot>
   readonly snapshotLog: ReadonlyArray<{ readonly snapshotId: bigint; readonly timestampMs: number }>
   readonly metadataLog: ReadonlyArray<{ readonly metadataFile: string; readonly timestampMs: number }>
-  readonly sortOrders: ReadonlyArray<{ readonly orderId: number; readonly fields: ReadonlyArray<never> }>
+  readonly sortOrders: ReadonlyArray<SortOrder>
   readonly defaultSortOrderId: number
+  /** Branches and tags inside the file. Ours have `main` only: branches live in the catalog. */
+  readonly refs: Readonly<Record<string, SnapshotRef>>
+  /** Of other writers; carried over as they are (64-bit numbers as bigint). */
+  readonly statistics?: ReadonlyArray<unknown>
+  readonly partitionStatistics?: ReadonlyArray<unknown>
+}
+
+export interface PartitionSpec {
+  readonly specId: number
+  readonly fields: ReadonlyArray<{
+    readonly sourceId: number
+    readonly fieldId: number
+    readonly name: string
+    /** `identity`, `bucket[16]`, `day`, … */
+    readonly transform: string
+  }>
+}
+
+export interface SortOrder {
+  readonly orderId: number
+  readonly fields: ReadonlyArray<{
+    readonly transform: string
+    readonly sourceId: number
+    readonly direction: string
+    readonly nullOrder: string
+  }>
+}
+
+export interface SnapshotRef {
+  readonly snapshotId: bigint
+  readonly type: "branch" | "tag"
+  readonly minSnapshotsToKeep?: number
+  readonly maxSnapshotAgeMs?: number
+  readonly maxRefAgeMs?: number
 }
 
 export interface Schema {

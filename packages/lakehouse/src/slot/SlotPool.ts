@@ -1,4 +1,5 @@
-import { Context, type Effect, Schema, type Scope, type Stream } from "effect"
+import { Context, type Effect, Layer, Schema, type Scope, type Stream } from "effect"
+import { makeWarmPool } from "./WarmPool.ts"
 
 /** The operation failed inside the slot; the slot itself is well. */
 export class SlotOpFailed extends Schema.TaggedError<SlotOpFailed>()("SlotOpFailed", {
@@ -79,4 +80,6 @@ export interface SlotPoolOptions {
 export class SlotPools extends Context.Service<
   SlotPools,
   { readonly make: (options: SlotPoolOptions) => Effect.Effect<SlotPool, never, Scope.Scope> }
->()("rat/lakehouse/slot/SlotPools") {}
+>()("rat/lakehouse/slot/SlotPools") {
+  static readonly layer = Layer.succeed(SlotPools, { make: (options) => makeWarmPool(options) })
+}

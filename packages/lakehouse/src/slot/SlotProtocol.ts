@@ -21,3 +21,24 @@ export interface SlotFailure {
   readonly message: string
   readonly details?: unknown
 }
+
+/** What a slot is told at its start, as JSON in the environment variable RAT_SLOT. */
+export interface SlotLimits {
+  /** Its private folder with `in/`, `out/` and `spill/`. */
+  readonly folder: string
+  /** For the engine, in bytes. */
+  readonly memoryLimitBytes: number
+  readonly spillLimitBytes: number
+  readonly threads: number
+}
+
+/** Codes of `SlotFailure` that the mechanism itself gives; operations add their own. */
+export const slotCodes = {
+  /** The holder cancelled; nothing is wrong. */
+  cancelled: "cancelled",
+  /** An unexpected error: a defect of the slot's code. */
+  defect: "slot.defect",
+} as const
+
+/** The operation that every slot has: forget the last holder. */
+export const resetOp = "slot.reset"

@@ -24,6 +24,8 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>()("St
   }
 }
 
+export type CircuitState = "closed" | "open" | "half_open"
+
 export interface ObjectInfo {
   readonly key: string
   readonly sizeBytes: number
@@ -70,6 +72,8 @@ export class ObjectStore extends Context.Service<
       key: string,
     ) => Effect.Effect<string, ObjectNotFound | StoreUnavailable, import("effect").Scope.Scope>
     /** Whether the store can be written and read now; also the state of its circuit breaker. */
-    readonly health: Effect.Effect<{ readonly circuit: "closed" | "open" | "half_open" }, StoreUnavailable>
+    readonly health: Effect.Effect<{ readonly circuit: CircuitState }, StoreUnavailable>
+    /** State of the store's circuit breaker, without asking the store. */
+    readonly circuit: Effect.Effect<CircuitState>
   }
 >()("rat/lakehouse/store/ObjectStore") {}

@@ -1,0 +1,52 @@
+import type { Layer } from "@rat/domain"
+import type { Answer, Payload, Query } from "../http/Plain.ts"
+import type { CallOptions, Transport } from "../http/Transport.ts"
+
+/** `client.tables`: published tables, or those of a branch. */
+export class Tables {
+  readonly #transport: Transport
+  constructor(transport: Transport) {
+    this.#transport = transport
+  }
+
+  list(query: Query<"tables", "list"> = {}, call?: CallOptions): Promise<Answer<"tables", "list">> {
+    return this.#transport.json("tables", "list", { query }, call)
+  }
+
+  get(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    query: Query<"tables", "get"> = {},
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "get">> {
+    return this.#transport.json("tables", "get", { params: { namespace, layer, name }, query }, call)
+  }
+
+  /** The first rows. */
+  preview(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    query: { readonly limit?: number; readonly branch?: string } = {},
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "preview">> {
+    return this.#transport.json("tables", "preview", { params: { namespace, layer, name }, query }, call)
+  }
+
+  /** What people wrote about the table. */
+  metadata(namespace: string, layer: Layer, name: string, call?: CallOptions): Promise<Answer<"tables", "metadata">> {
+    return this.#transport.json("tables", "metadata", { params: { namespace, layer, name } }, call)
+  }
+
+  /** Changes the given fields only. */
+  updateMetadata(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    payload: Payload<"tables", "updateMetadata">,
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "updateMetadata">> {
+    return this.#transport.json("tables", "updateMetadata", { params: { namespace, layer, name }, payload }, call)
+  }
+}

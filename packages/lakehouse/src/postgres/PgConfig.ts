@@ -1,0 +1,67 @@
+import { hostname } from "node:os"
+import { Config, Context, Duration, Effect, Layer, Option, type Redacted } from "effect"
+import { EmbeddedPostgres } from "./EmbeddedPostgres.ts"
+import type { PostgresUnavailable } from "./PostgresErrors.ts"
+
+/** The pool's limits. Names and defaults of the variables are the ancestor's where it had them. */
+export interface PgPoolSettings {
+  /** DB_MAX_CONNS, 25: most sessions this node opens. */
+  readonly maxConnections: number
+  /** DB_MIN_CONNS, 5: sessions kept open when idle. */
+  readonly minConnections: number
+  /** DB_MAX_CONN_LIFETIME, 1 hour: a session is replaced after this. */
+  readonly connectionTTL: Duration.Duration
+  /** DB_MAX_CONN_IDLE_TIME, 30 minutes: a session above the minimum is closed after this. */
+  readonly idleTimeout: Duration.Duration
+  /** DB_HEALTH_CHECK_PERIOD, 1 minute: idle sessions are probed (TCP keepalive) this often. */
+  readonly keepAlive: Duration.Duration
+  /** DB_CONNECT_TIMEOUT, 5 seconds. */
+  readonly connectTimeout: Duration.Duration
+  /** DB_STATEMENT_TIMEOUT, 30 seconds: Postgres cancels a statement of the pool after this. */
+  readonly statementTimeout: Duration.Duration
+  /** DB_IDLE_IN_TRANSACTION_TIMEOUT, 1 minute: a transaction whose node hangs loses its locks after this. */
+  readonly idleInTransactionTimeout: Duration.Duration
+}
+
+export const PgPoolSettings: Config.Config<PgPoolSettings> = Config.all({
+  maxConnections: Config.Int("DB_MAX_CONNS").pipe(Config.withDefault(25)),
+  minConnections: Config.Int("DB_MIN_CONNS").pipe(Config.withDefault(5)),
+  connectionTTL: Config.Duration("DB_MAX_CONN_LIFETIME").pipe(Config.withDefault(Duration.hours(1))),
+  idleTimeout: Config.Duration("DB_MAX_CONN_IDLE_TIME").pipe(Config.withDefault(Duration.minutes(30))),
+  keepAlive: Config.Duration("DB_HEALTH_CHECK_PERIOD").pipe(Config.withDefault(Duration.minutes(1))),
+  connectTimeout: Config.Duration("DB_CONNECT_TIMEOUT").pipe(Config.withDefault(Duration.seconds(5))),
+  statementTimeout: Config.Duration("DB_STATEMENT_TIMEOUT").pipe(Config.withDefault(Duration.seconds(30))),
+  idleInTransactionTimeout: Config.Duration("DB_IDLE_IN_TRANSACTION_TIMEOUT").pipe(
+    Config.withDefault(Duration.minutes(1)),
+  ),
+})
+
+/** Where Postgres is and how many sessions this node may use. */
+export class PgConfig extends Context.Service<
+  PgConfig,
+  PgPoolSettings & {
+    readonly url: Redacted.Redacted
+    /** Tells this node's sessions from other nodes' in `pg_stat_activity`. */
+    readonly applicationName: string
+  }
+>()("rat/lakehouse/postgres/PgConfig") {
+  /** The Postgres of DATABASE_URL, or else one of our own in `folder`. */
+  static readonly layer = (folder: string): Layer.Layer<PgConfig, Config.ConfigError | PostgresUnavailable> =>
+    Layer.unwrap(
+      Effect.gen(function* () {
+        const url = yield* Config.option(Config.Redacted("DATABASE_URL"))
+        if (Option.isSome(url)) return PgConfig.layerUrl(url.value)
+        return Layer.unwrap(Effect.map(EmbeddedPostgres, ({ url }) => PgConfig.layerUrl(url))).pipe(
+          Layer.provide(EmbeddedPostgres.layer({ folder })),
+        )
+      }),
+    )
+
+  static readonly layerUrl = (url: Redacted.Redacted): Layer.Layer<PgConfig, Config.ConfigError> =>
+    Layer.effect(
+      PgConfig,
+      Effect.map(PgPoolSettings, (settings) =>
+        PgConfig.of({ ...settings, url, applicationName: `rat/${hostname()}/${process.pid}`.slice(0, 63) }),
+      ),
+    )
+}

@@ -1,0 +1,23 @@
+import type { Redacted } from "effect"
+import type { ResilienceOptions } from "./Resilience.ts"
+import type { StoreTimeouts } from "./StoreTimeouts.ts"
+
+export interface S3Settings {
+  /** URL of a server that speaks the S3 protocol, addressed in path style; absent: AWS. */
+  readonly endpoint?: string
+  readonly region: string
+  /** Made when it does not exist. */
+  readonly bucket: string
+  /** Absent: what the machine offers (roles, profiles, AWS_* variables). */
+  readonly credentials?: {
+    readonly accessKey: Redacted.Redacted
+    readonly secretKey: Redacted.Redacted
+    readonly sessionToken?: Redacted.Redacted
+  }
+  readonly timeouts?: StoreTimeouts
+  /** Folder for local copies and the most bytes they may take. */
+  readonly cache: { readonly folder: string; readonly maxBytes: number }
+  /** Objects above this travel in parts of this size (S3 wants at least 5 MiB); 8 MiB unless told. */
+  readonly partBytes?: number
+  readonly resilience?: Omit<ResilienceOptions, "endpoint">
+}

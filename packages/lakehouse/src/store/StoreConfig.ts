@@ -1,0 +1,96 @@
+import { join } from "node:path"
+import { Config, Effect, Layer, Option, Schema } from "effect"
+import { FileStore } from "./FileStore.ts"
+import type { ObjectStore, StoreUnavailable } from "./ObjectStore.ts"
+import type { S3Settings } from "./S3Settings.ts"
+import { S3Store } from "./S3Store.ts"
+import { defaultTimeouts } from "./StoreTimeouts.ts"
+
+export class StoreMisconfigured extends Schema.TaggedError<StoreMisconfigured>()("StoreMisconfigured", {
+  setting: Schema.String,
+  reason: Schema.String,
+}) {
+  override get message() {
+    return `The setting ${this.setting} of the object store ${this.reason}`
+  }
+}
+
+/**
+ * Settings of the object store, from the environment. S3 is used when S3_ENDPOINT or S3_BUCKET is set.
+ *
+ * S3_ENDPOINT (`https://host:port`, or `host:port` together with S3_USE_SSL), S3_BUCKET (rat), S3_ACCESS_KEY,
+ * S3_SECRET_KEY, S3_SESSION_TOKEN, S3_USE_SSL (false), S3_REGION (us-east-1), S3_METADATA_TIMEOUT (10s), S3_DATA_TIMEOUT
+ * (60s), S3_CACHE_BYTES (10 GiB: room for local copies of objects). Without keys: what the machine offers (roles, profiles).
+ */
+const storeConfig = Config.all({
+  endpoint: Config.option(Config.NonEmptyString("S3_ENDPOINT")),
+  bucket: Config.option(Config.NonEmptyString("S3_BUCKET")),
+  accessKey: Config.option(Config.Redacted("S3_ACCESS_KEY")),
+  secretKey: Config.option(Config.Redacted("S3_SECRET_KEY")),
+  sessionToken: Config.option(Config.Redacted("S3_SESSION_TOKEN")),
+  useSsl: Config.withDefault(Config.Boolean("S3_USE_SSL"), false),
+  region: Config.withDefault(Config.NonEmptyString("S3_REGION"), "us-east-1"),
+  metadata: Config.withDefault(Config.Duration("S3_METADATA_TIMEOUT"), defaultTimeouts.metadata),
+  data: Config.withDefault(Config.Duration("S3_DATA_TIMEOUT"), defaultTimeouts.data),
+  cacheBytes: Config.withDefault(Config.Int("S3_CACHE_BYTES"), 10 * 1024 ** 3),
+})
+
+const urlOf = (endpoint: string, useSsl: boolean): Effect.Effect<string, StoreMisconfigured> => {
+  const url = endpoint.includes("://") ? endpoint : `${useSsl ? "https" : "http"}://${endpoint}`
+  return URL.canParse(url) && /^https?:/.test(url)
+    ? Effect.succeed(url)
+    : Effect.fail(
+        new StoreMisconfigured({
+          setting: "S3_ENDPOINT",
+          reason: `is "${endpoint}", which is no address. Write it like https://minio.example.com:9000.`,
+        }),
+      )
+}
+
+const settingsOf = Effect.fnUntraced(function* (
+  config: Config.Success<typeof storeConfig>,
+  cacheFolder: string,
+): Effect.fn.Return<S3Settings, StoreMisconfigured> {
+  const { accessKey, secretKey, sessionToken } = config
+  if (Option.isSome(accessKey) !== Option.isSome(secretKey)) {
+    const [missing, present] = Option.isSome(accessKey)
+      ? (["S3_SECRET_KEY", "S3_ACCESS_KEY"] as const)
+      : (["S3_ACCESS_KEY", "S3_SECRET_KEY"] as const)
+    return yield* new StoreMisconfigured({
+      setting: missing,
+      reason: `is missing although ${present} is set. Set both, or neither to use the roles of the machine.`,
+    })
+  }
+  const endpoint = Option.isSome(config.endpoint) ? yield* urlOf(config.endpoint.value, config.useSsl) : undefined
+  return {
+    ...(endpoint === undefined ? {} : { endpoint }),
+    region: config.region,
+    bucket: Option.getOrElse(config.bucket, () => "rat"),
+    ...(Option.isSome(accessKey) && Option.isSome(secretKey)
+      ? {
+          credentials: {
+            accessKey: accessKey.value,
+            secretKey: secretKey.value,
+            ...(Option.isSome(sessionToken) ? { sessionToken: sessionToken.value } : {}),
+          },
+        }
+      : {}),
+    timeouts: { metadata: config.metadata, data: config.data },
+    cache: { folder: cacheFolder, maxBytes: config.cacheBytes },
+  }
+})
+
+export const StoreConfig = {
+  /** The store that the environment asks for; files live in `<dataFolder>/store`, copies of S3 objects in `<dataFolder>/cache`. */
+  layerFromConfig: (options: {
+    readonly dataFolder: string
+  }): Layer.Layer<ObjectStore, StoreUnavailable | StoreMisconfigured | Config.ConfigError> =>
+    Layer.unwrap(
+      Effect.gen(function* () {
+        const config = yield* storeConfig
+        return Option.isNone(config.endpoint) && Option.isNone(config.bucket)
+          ? FileStore.layer({ root: join(options.dataFolder, "store") })
+          : S3Store.layer(yield* settingsOf(config, join(options.dataFolder, "cache")))
+      }),
+    ),
+}

@@ -1,0 +1,67 @@
+import { QueryRpc, TableNotFound } from "@rat/domain"
+import { Catalog, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
+import { Effect, Stream } from "effect"
+import { QueryConfig } from "./limit/QueryConfig.ts"
+import { answerQuery } from "./session/QueryAnswer.ts"
+
+/** A slot is replaced after so many queries, against slow leaks. */
+const recycleAfter = 1_000
+
+/** A statement stops within milliseconds of an interrupt; what takes longer is not coming back. */
+const cancelGraceMs = 2_000
+
+/**
+ * Answers `QueryRpc`: people's SQL, each query in a slot process of its own. Asks for the lakehouse's services,
+ * `SlotPools` and `QueryConfig`. What the person cannot mend (store or database out of reach, broken table) is a defect
+ * that carries the tagged error.
+ */
+export const QueryRole = {
+  layer: QueryRpc.toLayer(
+    Effect.gen(function* () {
+      const config = yield* QueryConfig
+      const pools = yield* SlotPools
+      const catalog = yield* Catalog
+      const planner = yield* ScanPlanner
+      const services = yield* Effect.context<Catalog | ScanPlanner | ObjectStore>()
+      const pool = yield* pools.make({
+        name: "query",
+        size: config.slots,
+        maxWaiting: config.maxWaiting,
+        entry: new URL("./session/QuerySlot.ts", import.meta.url),
+        folder: config.slotFolder,
+        memoryLimitBytes: config.memoryLimitBytes,
+        spillLimitBytes: config.spillLimitBytes,
+        threads: config.threads,
+        recycleAfter,
+        cancelGraceMs,
+      })
+
+      return QueryRpc.of({
+        Query: (request) =>
+          answerQuery(pool, request, config.timeoutMs).pipe(
+            Stream.catchTags({
+              SqlError: Stream.die,
+              ObjectNotFound: Stream.die,
+              StoreUnavailable: Stream.die,
+              TableCorrupt: Stream.die,
+            }),
+            Stream.provideContext(services),
+          ),
+        Describe: Effect.fn("QueryRole.describe")(
+          function* ({ table, ref }) {
+            const pointer = yield* catalog.table(ref, table)
+            if (pointer === null) return yield* new TableNotFound({ table: String(table), ref })
+            return (yield* planner.plan(pointer.metadataLocation)).columns
+          },
+          Effect.catchTags({
+            SqlError: Effect.die,
+            ObjectNotFound: Effect.die,
+            StoreUnavailable: Effect.die,
+            TableCorrupt: Effect.die,
+          }),
+        ),
+        Health: () => pool.stats,
+      })
+    }),
+  ),
+}

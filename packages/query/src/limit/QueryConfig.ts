@@ -1,0 +1,51 @@
+import { availableParallelism, totalmem } from "node:os"
+import { byteSize } from "@rat/lakehouse"
+import { Config, Context, Effect, Layer, Schema } from "effect"
+
+/** Settings of the query role, read once from the environment. */
+export interface QuerySettings {
+  /** Folder of the slots' own folders; on the file system of the file store, for hard links. */
+  readonly slotFolder: string
+  /** Queries that execute at the same time, each in a process of its own (RAT_QUERY_SLOTS, default 2). */
+  readonly slots: number
+  /** Queries that may wait for a slot before more are refused with 429 (RAT_QUERY_MAX_WAITING, default 64). */
+  readonly maxWaiting: number
+  /** Bytes that the engine of one query may hold (RAT_QUERY_MEMORY_LIMIT). Default: half of the memory for all slots. */
+  readonly memoryLimitBytes: number
+  /** Bytes that one query may spill to disk, and the largest Parquet result (RAT_QUERY_SPILL_LIMIT, default 10 GiB). */
+  readonly spillLimitBytes: number
+  /** Threads of one query (RAT_QUERY_THREADS, default: all cores). */
+  readonly threads: number
+  /** Longest time of a query from its arrival to its last byte, in milliseconds (RAT_QUERY_TIMEOUT_MS, default 60,000). */
+  readonly timeoutMs: number
+}
+
+const count = (name: string, fallback: number, least = 1) =>
+  Config.schema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(least)), name).pipe(Config.withDefault(fallback))
+
+const gibibyte = 1_073_741_824
+
+/** Memory of the machine, or of the container when that has less. */
+const availableMemory = (): number => {
+  const constrained = process.constrainedMemory()
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
+}
+
+export class QueryConfig extends Context.Service<QueryConfig, QuerySettings>()("rat/query/limit/QueryConfig") {
+  static readonly layer = (options: { readonly slotFolder: string }) =>
+    Layer.effect(
+      QueryConfig,
+      Effect.gen(function* () {
+        const slots = yield* count("RAT_QUERY_SLOTS", 2)
+        return QueryConfig.of({
+          slotFolder: options.slotFolder,
+          slots,
+          maxWaiting: yield* count("RAT_QUERY_MAX_WAITING", 64, 0),
+          memoryLimitBytes: yield* byteSize("RAT_QUERY_MEMORY_LIMIT", Math.floor(availableMemory() / 2 / slots)),
+          spillLimitBytes: yield* byteSize("RAT_QUERY_SPILL_LIMIT", 10 * gibibyte),
+          threads: yield* count("RAT_QUERY_THREADS", availableParallelism()),
+          timeoutMs: yield* count("RAT_QUERY_TIMEOUT_MS", 60_000),
+        })
+      }),
+    )
+}

@@ -1,0 +1,159 @@
+import { quoteName, type SqlToken, sqlTokens } from "@rat/lakehouse"
+
+/** A table that a text may name. */
+export interface TableName {
+  /** Null for a name of two parts. */
+  readonly namespace: string | null
+  readonly layer: string
+  readonly name: string
+}
+
+/** A stretch of the text, in characters. */
+interface Range {
+  readonly start: number
+  readonly end: number
+}
+
+/** One way to read a part of a name: `my-table` may be a table, or `my` minus `table`. */
+interface Reading extends Range {
+  readonly value: string
+}
+
+/** A place where the text says `layer.name` or `namespace.layer.name`. */
+export interface NameSite {
+  readonly layer: string
+  /** Longest reading first. */
+  readonly names: ReadonlyArray<Reading>
+  readonly namespaces: ReadonlyArray<Reading>
+}
+
+const layers = new Set(["bronze", "silver", "gold"])
+
+const isMark = (token: SqlToken | undefined, mark: string) => token?.kind === "mark" && token.value === mark
+const isName = (token: SqlToken | undefined) => token?.kind === "word" || token?.kind === "name"
+const isBare = (token: SqlToken | undefined) => token?.kind === "word" || token?.kind === "number"
+
+/** Readings of a part that starts (step 1) or ends (step -1) at a token: with as many `-word`s as follow without blanks. */
+const readings = (tokens: ReadonlyArray<SqlToken>, at: number, step: 1 | -1): ReadonlyArray<Reading> => {
+  const first = tokens[at]!
+  const found: Array<Reading> = [{ value: first.value.toLowerCase(), start: first.start, end: first.end }]
+  if (first.kind === "name") return found
+  const touches = (left: SqlToken | undefined, right: SqlToken | undefined) =>
+    left !== undefined && right !== undefined && left.end === right.start
+  const isNext = (index: number) =>
+    step === 1 ? touches(tokens[index - 1], tokens[index]) : touches(tokens[index], tokens[index + 1])
+  let [start, end] = [first.start, first.end]
+  let text = first.value
+  let index = at + step
+  while (isMark(tokens[index], "-") && isNext(index) && isBare(tokens[index + step]) && isNext(index + step)) {
+    text = step === 1 ? `${text}-` : `-${text}`
+    index += step
+    // `2x` are two tokens.
+    while (isBare(tokens[index]) && isNext(index)) {
+      const token = tokens[index]!
+      text = step === 1 ? text + token.value : token.value + text
+      if (step === 1) end = token.end
+      else start = token.start
+      index += step
+    }
+    found.unshift({ value: text, start, end })
+  }
+  return found
+}
+
+/**
+ * Every place that may name a table. A table's name always has its layer in front and there are three layers, so
+ * looking at the tokens misses none; what only looks like one (a column `gold.name` of a table alias) is harmless, as
+ * no such table exists or reading it is allowed anyway. What a name means in the end is up to the engine.
+ */
+export const nameSites = (sql: string): ReadonlyArray<NameSite> => {
+  const tokens = sqlTokens(sql)
+  const sites: Array<NameSite> = []
+  for (const [index, token] of tokens.entries()) {
+    if (!isName(token) || !layers.has(token.value.toLowerCase())) continue
+    if (!isMark(tokens[index + 1], ".") || !isName(tokens[index + 2])) continue
+    const hasNamespace = isMark(tokens[index - 1], ".") && isName(tokens[index - 2])
+    sites.push({
+      layer: token.value.toLowerCase(),
+      names: readings(tokens, index + 2, 1),
+      namespaces: hasNamespace ? readings(tokens, index - 2, -1) : [],
+    })
+  }
+  return sites
+}
+
+/** All tables that a site may mean, the most likely one first. */
+export const tablesOf = (site: NameSite): ReadonlyArray<TableName> => {
+  const namespaces = site.namespaces.length === 0 ? [null] : site.namespaces.map(({ value }) => value)
+  return namespaces.flatMap((namespace) =>
+    site.names.map(({ value }) => ({ namespace, layer: site.layer, name: value })),
+  )
+}
+
+/** A text with some stretches replaced, and the way back for positions of errors. */
+export interface RewrittenSql {
+  readonly sql: string
+  /** Offset in the original of an offset in `sql`. */
+  readonly originalOf: (position: number) => number
+}
+
+interface Edit extends Range {
+  readonly text: string
+}
+
+const rewrite = (sql: string, edits: ReadonlyArray<Edit>): RewrittenSql => {
+  const sorted = [...edits].sort((left, right) => left.start - right.start)
+  let result = ""
+  let at = 0
+  /** Where stretches begin in both texts. */
+  const marks: Array<{ readonly from: number; readonly to: number }> = []
+  for (const { start, end, text } of sorted) {
+    if (start < at) continue // the same site twice
+    result += sql.slice(at, start)
+    marks.push({ from: result.length, to: start })
+    result += text
+    marks.push({ from: result.length, to: end })
+    at = end
+  }
+  result += sql.slice(at)
+  return {
+    sql: result,
+    originalOf: (position) => {
+      const index = marks.findLastIndex(({ from }) => from <= position)
+      if (index < 0) return position
+      const mark = marks[index]!
+      const limit = marks[index + 1]?.to ?? sql.length
+      return Math.min(mark.to + position - mark.from, limit)
+    },
+  }
+}
+
+/**
+ * Names of databases that would mean something else to the engine. They get a name that no namespace can have.
+ */
+const taken = new Set([...layers, "system", "temp", "main", "memory", "information_schema", "pg_catalog"])
+export const databaseOf = (namespace: string): string => (taken.has(namespace) ? `${namespace}:` : namespace)
+
+/**
+ * Quotes what the engine would not read as the name that is meant: namespaces (`default` is a reserved word) and names
+ * with hyphens. `isTable` says which reading exists.
+ */
+export const quoteNames = (
+  sql: string,
+  sites: ReadonlyArray<NameSite>,
+  isTable: (table: TableName) => boolean,
+): RewrittenSql => {
+  const edits: Array<Edit> = []
+  for (const site of sites) {
+    const table = tablesOf(site).find(isTable)
+    const name = site.names.find(({ value }) => value === table?.name)
+    if (name !== undefined && site.names.length > 1) edits.push({ ...name, text: quoteName(name.value) })
+    const namespace = site.namespaces.find(({ value }) => value === table?.namespace)
+    if (namespace !== undefined) edits.push({ ...namespace, text: quoteName(databaseOf(namespace.value)) })
+    else if (site.namespaces.length > 0) {
+      const bare = site.namespaces.at(-1)!
+      edits.push({ ...bare, text: quoteName(bare.value) })
+    }
+  }
+  return rewrite(sql, edits)
+}

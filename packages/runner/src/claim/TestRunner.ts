@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import {
+  catalogMigrations,
+  FileStore,
+  IcebergTable,
+  PostgresCatalog,
+  ScanPlanner,
+  SlotPools,
+  TestPostgres,
+} from "@rat/lakehouse"
+import { type Duration, Effect, Layer } from "effect"
+import { RunnerConfig, type RunnerSettings } from "../RunnerConfig.ts"
+import { RunnerRole } from "../RunnerRole.ts"
+import { RunnerSlots } from "../sandbox/RunnerSlots.ts"
+import { testControl } from "./TestControl.ts"
+import { TestFaults, withFaults } from "./TestFaults.ts"
+
+/** Folder of one test file's store and slots, removed with the scope. */
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "rat-runner-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true })),
+)
+
+const configured = (path: string, settings: Partial<RunnerSettings>) =>
+  Layer.effect(
+    RunnerConfig,
+    Effect.map(RunnerConfig, (defaults) => RunnerConfig.of({ ...defaults, ...settings })),
+  ).pipe(Layer.provide(RunnerConfig.layer({ slotFolder: join(path, "slots"), node: "test" })))
+
+/** Slot processes alone. */
+export const testSlots = Layer.unwrap(
+  Effect.map(folder, (path) =>
+    RunnerSlots.layer.pipe(Layer.provide(Layer.mergeAll(SlotPools.layer, configured(path, { slots: 1 })))),
+  ),
+)
+
+/** A whole runner on a real lakehouse (Postgres, files, slot processes), with a control role of the test. */
+export const testRunner = (
+  options: { readonly settings?: Partial<RunnerSettings>; readonly lease?: Duration.Duration } = {},
+) =>
+  Layer.unwrap(
+    Effect.map(folder, (path) => {
+      const stores = Layer.mergeAll(
+        PostgresCatalog.layer.pipe(Layer.provideMerge(TestPostgres.layer(catalogMigrations))),
+        FileStore.layer({ root: join(path, "store") }),
+      )
+      const lakehouse = ScanPlanner.layer.pipe(
+        Layer.provideMerge(IcebergTable.layer),
+        Layer.provideMerge(withFaults),
+        Layer.provideMerge(stores),
+        Layer.provideMerge(TestFaults.layer),
+      )
+      return RunnerRole.layer.pipe(
+        Layer.provideMerge(testControl(options.lease)),
+        Layer.provideMerge(Layer.mergeAll(lakehouse, configured(path, options.settings ?? {}), SlotPools.layer)),
+      )
+    }),
+  )

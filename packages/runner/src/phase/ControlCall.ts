@@ -1,0 +1,34 @@
+import { Effect, Schedule, Schema } from "effect"
+import type { RpcClientError } from "effect/rpc"
+
+/** The control role could not be reached, or did not manage to answer (its database is away). */
+export class ControlUnreachable extends Schema.TaggedError<ControlUnreachable>()("ControlUnreachable", {
+  cause: Schema.Defect(),
+}) {
+  override get message() {
+    return "The control role did not answer."
+  }
+}
+
+/** About 10 s of trying: as long as a lease. After that another attempt holds the run. */
+const backoff = Schedule.exponential("100 millis", 1.6).pipe(Schedule.jittered)
+const tries = 8
+
+/**
+ * A call to control that must arrive. Repeating is safe: control guards every change with the lease. Answers (such as a
+ * lost lease) are not repeated.
+ */
+export const untilReached = <A, E, R>(
+  call: Effect.Effect<A, E | RpcClientError.RpcClientError, R>,
+): Effect.Effect<A, Exclude<E, RpcClientError.RpcClientError> | ControlUnreachable, R> =>
+  call.pipe(
+    Effect.catchDefect((cause) => Effect.fail(new ControlUnreachable({ cause }))),
+    Effect.catchIf(
+      (
+        error,
+      ): error is Extract<E | RpcClientError.RpcClientError | ControlUnreachable, RpcClientError.RpcClientError> =>
+        typeof error === "object" && error !== null && "_tag" in error && error._tag === "RpcClientError",
+      (cause) => Effect.fail(new ControlUnreachable({ cause })),
+    ),
+    Effect.retry({ schedule: backoff, times: tries, while: (error) => error instanceof ControlUnreachable }),
+  ) as Effect.Effect<A, Exclude<E, RpcClientError.RpcClientError> | ControlUnreachable, R>

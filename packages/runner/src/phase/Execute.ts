@@ -1,0 +1,46 @@
+import { join } from "node:path"
+import { Column } from "@rat/domain"
+import { planWrite, type Slot, type WritePlan } from "@rat/lakehouse"
+import { Effect } from "effect"
+import type { CopyArgs, CopyReply, ExecuteArgs, ExecuteReply } from "../sandbox/RunnerOps.ts"
+import { databaseOf } from "../template/RelationName.ts"
+import type { ActiveRun } from "./ActiveRun.ts"
+import type { Code } from "./Code.ts"
+import type { Resolved } from "./Resolve.ts"
+
+export type Operation = "append" | "overwrite"
+
+/** The result, in files of the slot's `out/` folder. */
+export interface Executed {
+  readonly operation: Operation
+  readonly plan: WritePlan
+  /** Rows of the engine's `return_stats`, one for each file. */
+  readonly stats: CopyReply["files"]
+}
+
+/** Runs the statements; the rows of the last one stream into Parquet files, so that no result has to fit into memory. */
+export const execute = Effect.fn("Execute.execute")(function* (
+  run: ActiveRun,
+  code: Code,
+  resolved: Resolved,
+  slot: Slot,
+) {
+  run.log.add("info", "Detected sql pipeline")
+  const described = yield* slot.call<ExecuteReply>("execute", {
+    home: databaseOf(run.key.namespace),
+    views: resolved.views,
+    memoryLimitBytes: code.config.memory_limit_bytes,
+  } satisfies ExecuteArgs)
+  const operation: Operation = code.config.merge_strategy === "append_only" ? "append" : "overwrite"
+  const plan = yield* planWrite({
+    table: String(run.key),
+    base: resolved.own.base?.metadata ?? null,
+    operation: resolved.own.base === null ? "overwrite" : operation,
+    columns: described.columns.map((column) => new Column(column)),
+  })
+  const target = join(slot.folder, "out", "result")
+  const { files } = yield* slot.call<CopyReply>("copy", {
+    sql: plan.copySql(described.query, target),
+  } satisfies CopyArgs)
+  return { operation, plan, stats: files } satisfies Executed as Executed
+})

@@ -1,0 +1,66 @@
+import { Cause } from "effect"
+
+/** What a run's end says of its failure. */
+export interface Failure {
+  readonly code: string
+  readonly error: string
+}
+
+/** Stable codes of the errors that are not the run's own. */
+const codes: { readonly [Tag in string]: string } = {
+  SlotDied: "slot.died",
+  SlotsBusy: "slot.busy",
+  StoreUnavailable: "store.unavailable",
+  ObjectNotFound: "store.missing",
+  TableCorrupt: "table.corrupt",
+  SchemaMismatch: "schema.mismatch",
+  PublishConflict: "publish.conflict",
+  CatalogConflict: "publish.conflict",
+  RefNotFound: "branch.missing",
+  RefExists: "branch.exists",
+}
+
+const advice: { readonly [Tag in string]: string } = {
+  SlotDied:
+    " Nothing was published. Run it again; if it happens again, the pipeline needs less memory or smaller steps.",
+  StoreUnavailable: " Nothing was published. Run it again when the store answers (`rat doctor` says).",
+}
+
+/** Extra facts of a failed slot operation that are for the log, not for people. */
+interface Tagged {
+  readonly _tag: string
+  readonly message: string
+  readonly code?: unknown
+}
+
+const isTagged = (error: unknown): error is Tagged =>
+  typeof error === "object" && error !== null && "_tag" in error && "message" in error
+
+/** Turns what ended a run into a code and a text for people. Never a stack trace, never a folder of the server. */
+export const failureOf = (cause: Cause.Cause<unknown>): Failure => {
+  const error = Cause.squash(cause)
+  if (!isTagged(error))
+    return { code: "internal", error: unexpected(error instanceof Error ? error.message : String(error)) }
+  switch (error._tag) {
+    case "RunFailed":
+      return { code: String(error.code), error: error.message }
+    case "SlotOpFailed":
+      return error.code === "slot.defect"
+        ? { code: "internal", error: unexpected(error.message) }
+        : { code: String(error.code), error: error.message }
+    case "SqlError":
+      return {
+        code: "catalog.unavailable",
+        error: "The database that holds the catalog did not answer. Nothing was published. Run it again when it does.",
+      }
+    default: {
+      const code = codes[error._tag]
+      return code === undefined
+        ? { code: "internal", error: unexpected(error.message) }
+        : { code, error: `${error.message}${advice[error._tag] ?? ""}` }
+    }
+  }
+}
+
+const unexpected = (message: string): string =>
+  `Something unexpected went wrong, and nothing was published: ${message.split("\n")[0]}. The log of the server has the details.`

@@ -1,0 +1,135 @@
+import { createServer, type Server } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Api } from "@rat/domain"
+import { Context, Duration, Effect, Layer, Predicate, Schema } from "effect"
+import { HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
+import { NetAddress } from "effect/net"
+import type { BodyLimits } from "./BodyLimit.ts"
+import { type Connections, trackConnections } from "./Connections.ts"
+import { Drain } from "./Drain.ts"
+import { edge } from "./Edge.ts"
+
+/** Somebody else listens at the address already. */
+export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInUse", {
+  host: Schema.String,
+  port: Schema.Int,
+}) {
+  override get message() {
+    return `Port ${this.port} is already in use on ${this.host}. Stop what listens there, or choose another address with --listen HOST:PORT (RAT_LISTEN_ADDR).`
+  }
+}
+
+/** The address is not ours or not allowed. */
+export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
+  host: Schema.String,
+  port: Schema.Int,
+  code: Schema.String,
+}) {
+  override get message() {
+    const way = "Choose another one with --listen HOST:PORT (RAT_LISTEN_ADDR)."
+    switch (this.code) {
+      case "EACCES":
+        return `Listening on port ${this.port} is not permitted; ports above 1023 usually are. ${way}`
+      case "EADDRNOTAVAIL":
+      case "ENOTFOUND":
+        return `${this.host} is not an address of this machine. ${way}`
+      default:
+        return `Listening on ${this.host}:${this.port} failed (${this.code}). ${way}`
+    }
+  }
+}
+
+export interface ServerSettings {
+  readonly host: string
+  /** 0 takes a free port. */
+  readonly port: number
+  readonly corsOrigins: ReadonlyArray<string>
+  readonly bodyLimits: BodyLimits
+  /** How long requests that are being answered may take to finish when the server stops. */
+  readonly stopGraceMs: number
+}
+
+/** Where the server listens, once it does. */
+export class ServerAddress extends Context.Service<
+  ServerAddress,
+  { readonly host: string; readonly port: number; readonly url: string }
+>()("rat/server/http/ServerAddress") {}
+
+/** Connections without a request are kept this long: longer than usual clients and proxies keep theirs. */
+const keepAliveMs = 65_000
+
+/** `a/b/c` as one encoded parameter of at most 1,024 characters takes up to nine bytes a character. */
+const maxParamLength = 10_000
+
+/** Nobody needs a trace of these, and they are asked for every few seconds. */
+const untracedPaths = new Set(["/health", "/health/live", "/health/ready", "/metrics"])
+
+const hostOf = (host: string) =>
+  host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host
+
+const httpServer = (settings: ServerSettings, server: Server) =>
+  NodeHttpServer.layer(() => server, {
+    host: settings.host,
+    port: settings.port,
+    gracefulShutdownTimeout: Duration.millis(settings.stopGraceMs),
+  }).pipe(
+    Layer.catch((error) => {
+      const code = Predicate.hasProperty(error.cause, "code") ? String(error.cause.code) : "unknown"
+      const { host, port } = settings
+      const failure = code === "EADDRINUSE" ? new AddressInUse({ host, port }) : new ListenFailed({ host, port, code })
+      return Layer.effectContext(Effect.fail(failure))
+    }),
+  )
+
+const serve = (settings: ServerSettings, connections: Connections) =>
+  Layer.effect(
+    ServerAddress,
+    Effect.gen(function* () {
+      const router = yield* HttpRouter.HttpRouter
+      const server = yield* HttpServer.HttpServer
+      const drain = yield* Drain
+      yield* server.serve(edge({ ...settings, drain })(router.asHttpEffect()))
+      // Runs before the server's own finalizer, which waits for the connections to end.
+      yield* Effect.addFinalizer(() =>
+        Effect.andThen(
+          drain.begin,
+          Effect.sync(() => {
+            connections.closeIdle()
+            setTimeout(connections.closeAll, settings.stopGraceMs).unref()
+          }),
+        ),
+      )
+      const address = server.address
+      const port = NetAddress.isUnixPathAddress(address) ? settings.port : address.port
+      return { host: settings.host, port, url: `http://${hostOf(settings.host)}:${port}` }
+    }),
+  )
+
+/** Works offline: the page and its script come from the package. */
+const docs = HttpApiScalar.layer(Api, { path: "/api/docs" })
+
+const root = HttpRouter.add("GET", "/", HttpServerResponse.redirect("/api/docs", { status: 302 }))
+
+/**
+ * The HTTP server over all routes of the contract. `groups` are the handlers, `extra` routes beside the contract. Stops
+ * in order: no new connections, event streams told, requests finished (bounded), then whatever the handlers use.
+ */
+export const serverLayer = <A, E, R, E2, R2>(
+  settings: ServerSettings,
+  groups: Layer.Layer<A, E, R>,
+  extra: Layer.Layer<never, E2, R2>,
+) => {
+  const routes = HttpApiBuilder.layer(Api, { openapiPath: "/api/openapi.json" }).pipe(Layer.provide(groups))
+  const server = createServer({ keepAliveTimeout: keepAliveMs })
+  return serve(settings, trackConnections(server)).pipe(
+    Layer.provide([routes, extra, docs, root]),
+    Layer.provide(HttpRouter.layer),
+    Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { maxParamLength, caseSensitive: true })),
+    Layer.provide(
+      Layer.succeed(HttpMiddleware.TracerDisabledWhen, (request) => untracedPaths.has(request.url.split("?")[0] ?? "")),
+    ),
+    Layer.provide(httpServer(settings, server)),
+    Layer.provideMerge(Drain.layer),
+  )
+}

@@ -1,0 +1,186 @@
+import { createRequire } from "node:module"
+import { NodeFileSystem, NodePath } from "@effect/platform-node"
+import { QueryRpc, RunControlRpc, RunnerRpc } from "@rat/domain"
+import {
+  IcebergTable,
+  migrate,
+  Pg,
+  PgConfig,
+  PostgresCatalog,
+  ScanPlanner,
+  SlotPools,
+  StoreConfig,
+} from "@rat/lakehouse"
+import { QueryConfig, QueryRole } from "@rat/query"
+import { RunControl as RunControlClient, RunnerConfig, RunnerRole } from "@rat/runner"
+import { ConfigProvider, Context, Effect, Layer } from "effect"
+import { EventLog } from "../event/EventLog.ts"
+import { FileRepository } from "../file/FileRepository.ts"
+import { FileStorage } from "../file/FileStorage.ts"
+import { FilesHttp } from "../file/FilesHttp.ts"
+import { ServerAddress, serverLayer } from "../http/Server.ts"
+import { LandingHttp } from "../landing/LandingHttp.ts"
+import { LandingRepository } from "../landing/LandingRepository.ts"
+import { NamespaceRepository } from "../namespace/NamespaceRepository.ts"
+import { NamespacesHttp } from "../namespace/NamespacesHttp.ts"
+import { PipelineEntityLayer } from "../pipeline/PipelineEntity.ts"
+import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
+import { PipelinesHttp } from "../pipeline/PipelinesHttp.ts"
+import { ProjectRepository } from "../project/ProjectRepository.ts"
+import { ProjectsHttp } from "../project/ProjectsHttp.ts"
+import { ProjectValidation } from "../project/ProjectValidation.ts"
+import { RunnerClient } from "../project/RunnerClient.ts"
+import { QueryAnswers } from "../query/QueryAnswers.ts"
+import { QueryClient } from "../query/QueryClient.ts"
+import { QueryHttp } from "../query/QueryHttp.ts"
+import { ActorRuntime } from "../run/ActorRuntime.ts"
+import { LogStreams } from "../run/LogStream.ts"
+import { RunControl } from "../run/RunControl.ts"
+import { RunEntityLayer } from "../run/RunEntity.ts"
+import { RunHub } from "../run/RunHub.ts"
+import { RunNotices } from "../run/RunNotices.ts"
+import { RunReaper } from "../run/RunReaper.ts"
+import { RunRepository } from "../run/RunRepository.ts"
+import { RunSettings } from "../run/RunSettings.ts"
+import { RunsHttp } from "../run/RunsHttp.ts"
+import { migrations } from "../sql/migrations.ts"
+import { BuildInfo } from "../system/BuildInfo.ts"
+import { FeaturesHttp } from "../system/FeaturesHttp.ts"
+import { HealthHttp } from "../system/HealthHttp.ts"
+import { IdentityHttp } from "../system/IdentityHttp.ts"
+import { TableMetadataRepository } from "../table/TableMetadataRepository.ts"
+import { TablesHttp } from "../table/TablesHttp.ts"
+import { DataFolder } from "./DataFolder.ts"
+import { localClient } from "./LocalRpc.ts"
+import { type NodeOptions, type NodeSettings, nodeConfigProvider, nodeSettings, settingErrors } from "./NodeConfig.ts"
+import { nodeHealth } from "./NodeHealth.ts"
+import { unknownSettings } from "./Settings.ts"
+
+/**
+ * The one place where all roles meet in one process. Roles know each other by contract only (RPC groups of the domain);
+ * here each gets a client of the other in memory. Layers stop from the top of the list in `nodeIn` downwards:
+ * HTTP first, then the runner, which lets its runs end, then control, then Postgres.
+ */
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
+
+/** Limits of request bodies that are no settings: what is larger does not belong into a request. */
+const jsonBytes = 2 ** 20
+const projectBytes = 2 ** 24
+
+/** Postgres with the schema of this version. Nothing that reads a table is built before its migrations are done. */
+const database = (folder: string) =>
+  Layer.effectDiscard(migrate(migrations)).pipe(Layer.provideMerge(Pg.layer), Layer.provide(PgConfig.layer(folder)))
+
+const lakehouse = Layer.mergeAll(
+  PostgresCatalog.layer,
+  ScanPlanner.layer.pipe(Layer.provideMerge(IcebergTable.layer)),
+  SlotPools.layer,
+)
+
+const repositories = Layer.mergeAll(
+  FileRepository.layer,
+  LandingRepository.layer,
+  NamespaceRepository.layer,
+  PipelineRepository.layer,
+  TableMetadataRepository.layer,
+  RunRepository.layer,
+)
+
+const control = Layer.mergeAll(PipelineEntityLayer, RunEntityLayer, RunNotices.layer, RunReaper.layerOnlyNode)
+
+const runner = Layer.effect(RunnerClient, localClient(RunnerRpc)).pipe(
+  Layer.provide(RunnerRole.layer),
+  Layer.provide(Layer.effect(RunControlClient, localClient(RunControlRpc))),
+  Layer.provide(RunControl.layer),
+)
+
+const query = Layer.effect(QueryClient, localClient(QueryRpc)).pipe(Layer.provide(QueryRole.layer))
+
+const groups = Layer.mergeAll(
+  HealthHttp,
+  FeaturesHttp,
+  IdentityHttp,
+  NamespacesHttp,
+  PipelinesHttp,
+  FilesHttp,
+  ProjectsHttp,
+  LandingHttp,
+  RunsHttp,
+  QueryHttp,
+  TablesHttp,
+).pipe(
+  Layer.provide(nodeHealth),
+  Layer.provide([FileStorage.layer, ProjectRepository.layer, LogStreams.layer, QueryAnswers.layer]),
+  Layer.provide(ProjectValidation.layer),
+)
+
+const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
+  const server = serverLayer(
+    {
+      ...settings.listen,
+      corsOrigins: settings.corsOrigins,
+      bodyLimits: { jsonBytes, projectBytes, uploadBytes: settings.uploadLimitBytes },
+      stopGraceMs: settings.stopGraceMs,
+    },
+    groups,
+    Layer.empty,
+  )
+  const { gitCommit, buildTime } = settings
+  const slotFolder = folder.slots
+  return server.pipe(
+    Layer.provide(Layer.succeed(BuildInfo, { version, gitCommit, buildTime })),
+    Layer.provide([runner, query]),
+    Layer.provide(control),
+    Layer.provide([RunnerConfig.layer({ slotFolder }), QueryConfig.layer({ slotFolder })]),
+    Layer.provide(repositories),
+    Layer.provide([lakehouse, EventLog.layer, RunHub.layer, RunSettings.layer]),
+    Layer.provide(StoreConfig.layerFromConfig({ dataFolder: folder.path })),
+    Layer.provide(database(folder.postgres)),
+    Layer.provide(ActorRuntime.layerSingle),
+    Layer.provide([NodeFileSystem.layer, NodePath.layer]),
+  )
+}
+
+const nodeLayer = (settings: NodeSettings) =>
+  Layer.unwrap(Effect.map(DataFolder, (folder) => nodeIn(folder, settings))).pipe(
+    Layer.provideMerge(DataFolder.layer({ path: settings.data, version })),
+  )
+
+/** A node that answers. */
+export interface RunningNode {
+  /** `http://host:port`, reachable from this machine. */
+  readonly url: string
+  readonly host: string
+  readonly port: number
+  /** Absolute path of the data folder. */
+  readonly dataFolder: string
+}
+
+/**
+ * Starts a node with all roles and answers when it serves requests. It stops when the scope closes: HTTP finishes what
+ * it is answering, runs end or are left to the next start, slots and Postgres end. Failures are sentences for people.
+ */
+export const startNode = Effect.fn("startNode")(
+  function* (options: NodeOptions) {
+    for (const { name, nearest } of unknownSettings(options.environment ?? process.env)) {
+      yield* Effect.logWarning(
+        nearest === null
+          ? "a setting is unknown and has no effect"
+          : "a setting is unknown and has no effect; look at its name",
+      ).pipe(Effect.annotateLogs({ setting: name, ...(nearest === null ? {} : { nearest }) }))
+    }
+    const settings = yield* nodeSettings
+    const scope = yield* Effect.scope
+    // A memo map of its own: two nodes in one process (tests) share nothing.
+    const context = yield* Layer.buildWithMemoMap(nodeLayer(settings), yield* Layer.makeMemoMap, scope)
+    const { url, host, port } = Context.get(context, ServerAddress)
+    const folder = Context.get(context, DataFolder)
+    yield* folder.announce(url)
+    return { url, host, port, dataFolder: folder.path } satisfies RunningNode
+  },
+  (effect, options) =>
+    effect.pipe(settingErrors, Effect.provideService(ConfigProvider.ConfigProvider, nodeConfigProvider(options))),
+)
+
+export type StartError = Effect.Error<ReturnType<typeof startNode>>

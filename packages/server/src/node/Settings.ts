@@ -1,0 +1,117 @@
+/**
+ * Every setting of a node in one place: environment variable, flag, default, meaning. The rooms read their own settings
+ * through `Config`; this table is what documentation, `--help` and the warning about unknown names are made of. A test
+ * compares it with what the code reads.
+ */
+export interface Setting {
+  readonly env: string
+  /** Flag of `rat up`, where there is one; it wins over the variable. */
+  readonly flag?: string
+  /** As text, the way one would write it; "" for none. */
+  readonly fallback: string
+  readonly doc: string
+}
+
+const row = (env: string, fallback: string, doc: string, flag?: string): Setting => ({
+  env,
+  fallback,
+  doc,
+  ...(flag === undefined ? {} : { flag }),
+})
+
+export const settings: ReadonlyArray<Setting> = [
+  // Where it is
+  row("RAT_DATA", "./.rat", "Folder for everything that is kept: Postgres, objects, slots, cache.", "--data"),
+  row(
+    "RAT_LISTEN_ADDR",
+    "127.0.0.1:8080",
+    "Address of the HTTP server, HOST:PORT; port 0 takes a free one.",
+    "--listen",
+  ),
+  row("PORT", "", "Listens on 0.0.0.0:PORT when RAT_LISTEN_ADDR is not set."),
+  row("CORS_ORIGINS", "http://localhost:3000", "Origins whose pages may call the API, separated by commas; * for any."),
+  row("RAT_UPLOAD_LIMIT", "32MiB", "Most bytes of one upload."),
+  row("RAT_STOP_GRACE_SECONDS", "10", "How long requests that are being answered may take to finish at a stop."),
+  row("RAT_GIT_COMMIT", "", "Shown by /health."),
+  row("RAT_BUILD_TIME", "", "Shown by /health."),
+  // Postgres
+  row("DATABASE_URL", "", "Postgres to use; without it one runs in the data folder."),
+  row("DB_MAX_CONNS", "25", "Most sessions that this node opens."),
+  row("DB_MIN_CONNS", "5", "Sessions that are kept open when idle."),
+  row("DB_MAX_CONN_LIFETIME", "1 hour", "A session is replaced after this."),
+  row("DB_MAX_CONN_IDLE_TIME", "30 minutes", "A session above the minimum is closed after this."),
+  row("DB_HEALTH_CHECK_PERIOD", "1 minute", "Idle sessions are probed this often."),
+  row("DB_CONNECT_TIMEOUT", "5 seconds", "Longest wait for a new session."),
+  row("DB_STATEMENT_TIMEOUT", "30 seconds", "Postgres cancels a statement of the server after this."),
+  row("DB_IDLE_IN_TRANSACTION_TIMEOUT", "1 minute", "A transaction whose node hangs loses its locks after this."),
+  // Object store
+  row("S3_ENDPOINT", "", "S3 server, HOST:PORT or URL; without it and S3_BUCKET objects are files in the data folder."),
+  row("S3_BUCKET", "rat", "Bucket for everything."),
+  row("S3_ACCESS_KEY", "", "Access key."),
+  row("S3_SECRET_KEY", "", "Secret key."),
+  row("S3_SESSION_TOKEN", "", "Session token of temporary credentials."),
+  row("S3_REGION", "us-east-1", "Region."),
+  row("S3_USE_SSL", "false", "HTTPS for an endpoint that is given without a scheme."),
+  row("S3_METADATA_TIMEOUT", "10 seconds", "Deadline of a try of small calls."),
+  row("S3_DATA_TIMEOUT", "60 seconds", "Deadline of a try of calls that move data."),
+  // Queue and runs
+  row("RAT_MAX_PENDING_PER_PIPELINE", "10", "Pending runs of one pipeline; one more is refused."),
+  row("RAT_MAX_PENDING_PER_NAMESPACE", "1000", "Pending runs of one namespace; one more is refused."),
+  row("RAT_LEASE_SECONDS", "10", "A run whose runner is silent for this long goes to another one."),
+  row("RAT_MAX_ATTEMPTS", "3", "Attempts of a run whose runners die."),
+  row("RAT_BRANCH_HOURS", "24", "How long the branch of a failed or cancelled run can be read."),
+  row("RAT_MAX_LOG_LINES", "10000", "Lines kept of one run's log."),
+  row("RAT_RUNS_MAX_PER_PIPELINE", "100", "Finished runs kept of one pipeline."),
+  row("RAT_RUNS_MAX_AGE_DAYS", "90", "Days a finished run is kept."),
+  row("RAT_LOGS_MAX_AGE_DAYS", "30", "Days a run's log is kept."),
+  row("RAT_EVENTS_MAX_AGE_DAYS", "7", "Days an entry of the event log is kept."),
+  row("RAT_QUALITY_RESULTS_MAX_PER_TEST", "100", "Results kept of one quality test."),
+  row("RAT_SOFT_DELETE_PURGE_DAYS", "30", "Days after which a deleted pipeline's row goes."),
+  row("RAT_RETENTION_INTERVAL_MINUTES", "15", "How often old rows are removed."),
+  row("RAT_STREAMS_PER_CLIENT", "10", "Open log streams of one client address."),
+  row("RAT_STREAMS_PER_NODE", "1000", "Open log streams of this node."),
+  row("RAT_STREAM_MAX_LIFE", "30 minutes", "A log stream is closed after this; clients resume."),
+  row("RAT_STREAM_HEARTBEAT", "15 seconds", "A silent log stream sends a comment this often."),
+  // Runner
+  row("RAT_RUNNER_SLOTS", "the number of processors, at least 2", "Runs that execute at the same time."),
+  row("RAT_RUNNER_THREADS", "the number of processors, at most 4", "Threads of one run's engine."),
+  row(
+    "RAT_RUNNER_MEMORY_LIMIT",
+    "half of the machine's memory for all slots, at most 2GiB each",
+    "Memory of one run's engine.",
+  ),
+  row("RAT_RUNNER_SPILL_LIMIT", "10GiB", "Bytes that one run may spill to disk."),
+  row("RAT_RUN_TIMEOUT_SECONDS", "3600", "Longest time of a run whose pipeline sets none."),
+  row("QUALITY_TEST_TIMEOUT_SECS", "60", "Longest time of one quality test."),
+  row("RAT_RUNNER_DRAIN_SECONDS", "10", "How long a node that stops waits for its runs."),
+  row("RAT_RUN_LOG_MAX_LINES", "10000", "Lines kept of one attempt's log."),
+  row("RAT_RUN_LOG_MAX_MESSAGE", "8192", "Characters kept of one log line."),
+]
+
+const distance = (a: string, b: string): number => {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+/** `RAT_*` variables that nothing reads, with the nearest name that something does. Silence would hide typing errors. */
+export const unknownSettings = (
+  environment: Readonly<Record<string, string | undefined>>,
+): ReadonlyArray<{ readonly name: string; readonly nearest: string | null }> => {
+  const known = new Set(settings.map(({ env }) => env))
+  return Object.keys(environment)
+    .filter((name) => name.startsWith("RAT_") && !known.has(name))
+    .sort()
+    .map((name) => {
+      const [best] = settings
+        .map(({ env }) => ({ env, far: distance(name, env) }))
+        .sort((a, b) => a.far - b.far || (a.env < b.env ? -1 : 1))
+      return { name, nearest: best !== undefined && best.far <= 4 ? best.env : null }
+    })
+}

@@ -1,0 +1,349 @@
+import {
+  type Lease,
+  LeaseLost,
+  type NamespaceName,
+  type Phase,
+  type PipelineId,
+  PublishConflict,
+  RefName,
+  type RefNotFound,
+  type Run,
+  type RunFailure,
+  RunFinished,
+  type RunId,
+  RunNotFound,
+  type RunOutcome,
+  type RunStatus,
+  toWireStatus,
+} from "@rat/domain"
+import { Catalog, type CatalogConflict } from "@rat/lakehouse"
+import { Clock, DateTime, Effect, Exit } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { Outbox } from "../event/Outbox.ts"
+import { makeGroupCommit } from "../sql/GroupCommit.ts"
+import { toJsonb } from "../sql/Jsonb.ts"
+import { retryContention } from "../sql/SqlRetry.ts"
+import { announce } from "./RunEvents.ts"
+import { RunHub } from "./RunHub.ts"
+import { type RunRow, runColumns, toRun } from "./RunRow.ts"
+import { RunSettings } from "./RunSettings.ts"
+
+/** How an attempt ends its run. */
+interface Ending {
+  readonly lease: Lease
+  readonly status: "succeeded" | "failed"
+  readonly phase: Phase | null
+  readonly error: string | null
+  readonly errorCode: string | null
+  readonly rowsWritten: number | null
+  readonly snapshotId: string | null
+  readonly landingFileIds: ReadonlyArray<string>
+  readonly phases: RunOutcome["phases"]
+  readonly quality: RunOutcome["quality"]
+}
+
+interface Ended {
+  readonly id: RunId
+  readonly token: string
+  readonly namespace: NamespaceName
+  readonly pipeline_id: PipelineId | null
+  readonly layer: string | null
+  readonly pipeline: string | null
+  readonly branch: string | null
+  /** Another run of the pipeline waits and may be claimed now. */
+  readonly has_next: boolean
+}
+
+/**
+ * Ends runs. The guard (running, newest fencing token) is in the statement; attempt, quality results and events join
+ * it. Publishing merges the branch in the same transaction, after the guard: a lost lease never touches main.
+ */
+export const makeEnd = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const settings = yield* RunSettings
+  const catalog = yield* Catalog
+  const outbox = yield* Outbox
+  const hub = yield* RunHub
+
+  const branchEnd = Effect.map(DateTime.now, DateTime.add({ hours: settings.branchHours }))
+
+  const end = (items: ReadonlyArray<Ending>) => {
+    const input = toJsonb(
+      items.map((item) => ({
+        id: item.lease.runId,
+        token: item.lease.fencingToken.toString(),
+        status: item.status,
+        phase: item.phase,
+        error: item.error,
+        error_code: item.errorCode,
+        rows_written: item.rowsWritten,
+        snapshot_id: item.snapshotId,
+        landing_file_ids: item.landingFileIds,
+        phases: item.phases,
+      })),
+    )
+    const quality = toJsonb(
+      items.flatMap((item) => item.quality.map((result) => ({ run_id: item.lease.runId, ...result }))),
+    )
+    return sql<Ended>`
+      with input as (
+        select *
+        from jsonb_to_recordset(${input}::jsonb) as i (
+          id uuid, token bigint, status text, phase text, error text, error_code text, rows_written bigint,
+          snapshot_id text, landing_file_ids jsonb, phases jsonb)
+      ),
+      held as (
+        select r.id, i.token
+        from run r
+        join input i on i.id = r.id
+        where r.status = 'running' and r.fencing_token = i.token
+        order by r.id
+        for no key update of r
+      ),
+      ended as (
+        update run r
+        set status = i.status,
+            phase = i.phase,
+            error = i.error,
+            error_code = i.error_code,
+            rows_written = i.rows_written,
+            snapshot_id = i.snapshot_id,
+            landing_file_ids = i.landing_file_ids,
+            phases = i.phases,
+            lease_owner = null,
+            lease_expires_at = null,
+            branch = case when i.status = 'failed' then r.branch end,
+            branch_expires_at = case
+              when i.status = 'failed' and r.branch is not null
+              then now() + make_interval(hours => ${settings.branchHours}::integer)
+            end,
+            finished_at = now()
+        from input i
+        join held h on h.id = i.id and h.token = i.token
+        where r.id = h.id
+        returning r.*
+      ),
+      closed as (
+        update run_attempt a
+        set ended_at = now(), outcome = e.status
+        from ended e
+        where a.run_id = e.id and a.attempt = e.attempt
+      ),
+      results as (
+        insert into quality_result (
+          run_id, name, pipeline_id, status, severity, description, tags, remediation, violations, sample_columns,
+          sample_rows, error, duration_ms)
+        select
+          e.id, q.name, e.pipeline_id, q.status, q.severity, q.description, q.tags, q.remediation, q.violations,
+          q.sample_columns, q.sample_rows, q.error, q.duration_ms
+        from jsonb_to_recordset(${quality}::jsonb) as q (
+          run_id uuid, name text, status text, severity text, description text, tags jsonb, remediation text,
+          violations bigint, sample_columns jsonb, sample_rows jsonb, error text, duration_ms double precision)
+        join ended e on e.id = q.run_id
+        on conflict (run_id, name) do nothing
+      ),
+      announced as (${announce(sql, "ended")})
+      select
+        e.id, e.fencing_token::text as token, e.namespace, e.pipeline_id, e.layer, e.pipeline, e.branch,
+        exists (select 1 from run n where n.status = 'queued' and n.pipeline_id = e.pipeline_id) as has_next
+      from ended e`
+  }
+
+  const tellEnded = (ended: Ended, status: RunStatus) =>
+    hub.tell(ended.id, { _tag: "Status", status }).pipe(Effect.andThen(ended.has_next ? hub.wake : Effect.void))
+
+  /** No row was ended: fine if this very attempt did it before and only its answer was lost. */
+  const confirmEnded = (item: Ending) =>
+    Effect.flatMap(
+      sql`
+        select 1 from run
+        where id = ${item.lease.runId} and status = ${item.status} and fencing_token = ${item.lease.fencingToken}`,
+      (rows) =>
+        rows.length > 0
+          ? Effect.void
+          : Effect.fail(new LeaseLost({ runId: item.lease.runId, attempt: item.lease.attempt })),
+    )
+
+  const endAll = (items: ReadonlyArray<Ending>) =>
+    Effect.gen(function* () {
+      const ended = new Map((yield* retryContention(end(items))).map((row) => [row.id, row]))
+      if (ended.size > 0) yield* outbox.wake
+      return yield* Effect.forEach(items, (item) => {
+        const row = ended.get(item.lease.runId)
+        return row !== undefined && row.token === item.lease.fencingToken.toString()
+          ? Effect.as(tellEnded(row, item.status), Exit.void)
+          : confirmEnded(item).pipe(
+              Effect.as<Exit.Exit<void, LeaseLost>>(Exit.void),
+              Effect.catchTag("LeaseLost", (lost) => Effect.succeed(Exit.fail(lost))),
+            )
+      })
+    })
+
+  /** Runs without a branch end in groups: one statement, one commit for many. */
+  const endGrouped = yield* makeGroupCommit<Ending, void, LeaseLost>({
+    name: "RunRepository.end.group",
+    maxItems: 128,
+    flights: 2,
+    run: endAll,
+  })
+
+  /** Ends one run and does `rest` in the same transaction. Answers null when this attempt had ended it before. */
+  const endWith = <E extends { readonly _tag: string }>(
+    item: Ending,
+    rest: (ended: Ended) => Effect.Effect<void, E>,
+  ): Effect.Effect<void, E | LeaseLost | SqlError.SqlError> =>
+    Effect.gen(function* () {
+      const [ended] = yield* end([item])
+      if (ended === undefined) {
+        yield* confirmEnded(item)
+        return null
+      }
+      yield* outbox.wake
+      yield* rest(ended)
+      return ended
+    }).pipe(
+      sql.withTransaction,
+      retryContention,
+      Effect.flatMap((ended) => (ended === null ? Effect.void : tellEnded(ended, item.status))),
+    )
+
+  const publish = (branch: RefName, ended: Ended, outcome: RunOutcome) =>
+    Effect.gen(function* () {
+      const table = `${ended.namespace}.${ended.layer}.${ended.pipeline}`
+      const commit = yield* catalog.merge(branch, {
+        message: `publish ${table}`,
+        author: "rat",
+        runId: ended.id,
+      })
+      if (commit === null) return
+      yield* outbox.append([
+        {
+          key: table,
+          type: "table.published",
+          namespace: ended.namespace,
+          payload: {
+            run_id: ended.id,
+            table,
+            snapshot_id: outcome.snapshotId,
+            commit_id: commit.id.toString(),
+            rows_written: outcome.rowsWritten,
+          },
+        },
+      ])
+    })
+
+  return {
+    /**
+     * Publishes and ends a run. Repeating a success of the same attempt is no error. On `PublishConflict` nothing
+     * happened: the run is still running and its holder decides.
+     */
+    succeed: Effect.fn("RunRepository.succeed")(function* (lease: Lease, outcome: RunOutcome) {
+      const ending: Ending = {
+        lease,
+        status: "succeeded",
+        phase: null,
+        error: null,
+        errorCode: null,
+        rowsWritten: outcome.rowsWritten,
+        snapshotId: outcome.snapshotId,
+        landingFileIds: outcome.landingFileIds,
+        phases: outcome.phases,
+        quality: outcome.quality,
+      }
+      if (outcome.branch === null) return yield* endGrouped(ending)
+      const branch = RefName.make(outcome.branch)
+      return yield* endWith<CatalogConflict | RefNotFound | SqlError.SqlError>(ending, (ended) =>
+        publish(branch, ended, outcome),
+      ).pipe(
+        Effect.catchTag("CatalogConflict", (conflict) =>
+          Effect.fail(new PublishConflict({ runId: lease.runId, tables: conflict.tables })),
+        ),
+        // Only the end of its run ends a run's branch: somebody deleted it by hand, or the runner named a wrong one.
+        Effect.catchTag("RefNotFound", (missing) => Effect.die(missing)),
+      )
+    }),
+
+    /** Ends a run as failed; its branch stays readable until it expires. */
+    fail: Effect.fn("RunRepository.fail")((lease: Lease, failure: RunFailure) =>
+      endWith(
+        {
+          lease,
+          status: "failed",
+          phase: failure.phase,
+          error: failure.error,
+          errorCode: failure.code,
+          rowsWritten: null,
+          snapshotId: null,
+          landingFileIds: [],
+          phases: failure.phases,
+          quality: failure.quality,
+        },
+        expireBranchOf,
+      ),
+    ),
+
+    /** Cancels a run that has not ended. Whoever works on it is told at once. */
+    cancel: Effect.fn("RunRepository.cancel")(function* (runId: RunId) {
+      const [row] = yield* Effect.gen(function* () {
+        const rows = yield* sql<RunRow & { readonly owner: string | null; readonly has_next: boolean }>`
+          with held as (
+            select id, lease_owner from run
+            where id = ${runId} and status in ('queued', 'running')
+            for no key update
+          ),
+          ended as (
+            update run r
+            set status = 'cancelled',
+                lease_owner = null,
+                lease_expires_at = null,
+                branch_expires_at = case
+                  when r.branch is not null then now() + make_interval(hours => ${settings.branchHours}::integer)
+                end,
+                finished_at = now()
+            from held
+            where r.id = held.id
+            returning r.*
+          ),
+          closed as (
+            update run_attempt a
+            set ended_at = now(), outcome = 'cancelled'
+            from ended e
+            where a.run_id = e.id and a.attempt = e.attempt and a.ended_at is null
+          ),
+          announced as (${announce(sql, "ended")})
+          select
+            ${sql.literal(runColumns)}, null as queue_position, held.lease_owner as owner,
+            exists (select 1 from run n where n.status = 'queued' and n.pipeline_id = r.pipeline_id and n.id <> r.id)
+              as has_next
+          from ended r
+          join held on held.id = r.id`
+        if (rows[0] !== undefined) yield* expireBranchOf(rows[0])
+        return rows
+      }).pipe(sql.withTransaction, retryContention)
+      if (row === undefined) return yield* refuseCancel(runId)
+      yield* outbox.wake
+      if (row.owner !== null) yield* hub.cancel(row.owner, runId)
+      yield* hub.tell(runId, { _tag: "Status", status: "cancelled" })
+      if (row.has_next) yield* hub.wake
+      return toRun(row, yield* Clock.currentTimeMillis)
+    }),
+
+    expireBranchOf,
+  }
+
+  function expireBranchOf(run: { readonly branch: string | null }) {
+    return run.branch === null
+      ? Effect.void
+      : Effect.flatMap(branchEnd, (at) => catalog.expireBranch(RefName.make(run.branch!), at))
+  }
+
+  function refuseCancel(runId: RunId): Effect.Effect<Run, RunFinished | RunNotFound | SqlError.SqlError> {
+    return Effect.flatMap(
+      sql<{ readonly status: RunStatus }>`select status from run where id = ${runId}`,
+      (rows): Effect.Effect<never, RunFinished | RunNotFound> =>
+        rows[0] === undefined
+          ? Effect.fail(new RunNotFound({ runId }))
+          : Effect.fail(new RunFinished({ runId, status: toWireStatus(rows[0].status) })),
+    )
+  }
+})

@@ -1,0 +1,144 @@
+import { RefName, type RunId } from "@rat/domain"
+import { Catalog } from "@rat/lakehouse"
+import { DateTime, Effect } from "effect"
+import { SqlClient } from "effect/sql"
+import { Outbox } from "../event/Outbox.ts"
+import { retryContention } from "../sql/SqlRetry.ts"
+import { announce } from "./RunEvents.ts"
+import { RunHub } from "./RunHub.ts"
+import { RunSettings } from "./RunSettings.ts"
+
+/** Leases taken back in one statement. */
+const maxExpired = 100
+
+/**
+ * Takes runs back from attempts that fell silent: queued again for the next attempt, or failed when all attempts are
+ * used up. The late writes of the old attempt are refused by its fencing token.
+ */
+export const makeExpiry = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const settings = yield* RunSettings
+  const catalog = yield* Catalog
+  const outbox = yield* Outbox
+  const hub = yield* RunHub
+
+  const expire = sql<{ readonly id: RunId; readonly status: "queued" | "failed"; readonly branch: string | null }>`
+    with expired as (
+      select r.id, r.lease_owner
+      from run r
+      where r.status = 'running' and r.lease_expires_at < now()
+      order by r.lease_expires_at, r.id
+      limit ${maxExpired}::integer
+      for no key update skip locked
+    ),
+    ended as (
+      update run r
+      set status = case when r.attempt < ${settings.maxAttempts}::integer then 'queued' else 'failed' end,
+          lease_owner = null,
+          lease_expires_at = null,
+          finished_at = case when r.attempt < ${settings.maxAttempts}::integer then null else now() end,
+          error = case
+            when r.attempt < ${settings.maxAttempts}::integer then null
+            else 'Attempt ' || r.attempt || ' of ' || ${settings.maxAttempts}::integer || ' ended without an answer from node "'
+              || x.lease_owner || '": the node died, was killed or lost its connection. Nothing was published. '
+              || 'Look at the log of that node (memory, disk), then run the pipeline again.'
+          end,
+          error_code = case when r.attempt < ${settings.maxAttempts}::integer then null else 'attempt.lost' end,
+          branch_expires_at = case
+            when r.attempt < ${settings.maxAttempts}::integer or r.branch is null then null
+            else now() + make_interval(hours => ${settings.branchHours}::integer)
+          end
+      from expired x
+      where r.id = x.id
+      returning r.*
+    ),
+    closed as (
+      update run_attempt a
+      set ended_at = now(), outcome = 'lost'
+      from ended e
+      where a.run_id = e.id and a.attempt = e.attempt
+    ),
+    noted as (
+      insert into run_log (run_id, seq, attempt, at, level, phase, message)
+      select
+        e.id, (select coalesce(max(l.seq), 0) + 1 from run_log l where l.run_id = e.id), e.attempt, now(),
+        case e.status when 'failed' then 'error' else 'warn' end, e.phase,
+        coalesce(
+          e.error,
+          'Attempt ' || e.attempt || ' on node "' || x.lease_owner || '" lost its lease; the run waits for attempt '
+            || (e.attempt + 1) || '.')
+      from ended e
+      join expired x on x.id = e.id
+    ),
+    announced as (${announce(sql, "ended")})
+    select id, status, branch from ended`
+
+  return {
+    /** Takes back at most 100 runs; answers with how many. The branch of a run that failed for good expires with it. */
+    expireLeases: Effect.fn("RunRepository.expireLeases")(function* () {
+      const rows = yield* Effect.gen(function* () {
+        const expired = yield* expire
+        const at = DateTime.add(yield* DateTime.now, { hours: settings.branchHours })
+        for (const row of expired) {
+          if (row.status === "failed" && row.branch !== null) {
+            yield* catalog.expireBranch(RefName.make(row.branch), at)
+          }
+        }
+        return expired
+      }).pipe(sql.withTransaction, retryContention)
+      for (const row of rows) yield* hub.tell(row.id, { _tag: "Reread" })
+      if (rows.length > 0) {
+        yield* hub.wake
+        yield* outbox.wake
+      }
+      return rows.length
+    }),
+
+    /**
+     * Deletes branches of failed and cancelled runs whose time has come, at most 100; answers with how many. The rows
+     * remember them, so a branch that a dying runner made after its run had ended goes too.
+     */
+    collectBranches: Effect.fn("RunRepository.collectBranches")(function* () {
+      const rows = yield* sql<{ readonly id: RunId; readonly branch: string }>`
+        select id, branch
+        from run
+        where branch is not null and branch_expires_at < now()
+        order by branch_expires_at
+        limit ${maxExpired}::integer`
+      if (rows.length === 0) return 0
+      for (const row of rows) yield* catalog.deleteRef(RefName.make(row.branch))
+      yield* sql`update run set branch = null where ${sql.in(
+        "id",
+        rows.map((row) => row.id),
+      )}`
+      return rows.length
+    }),
+
+    /** Milliseconds until the next lease runs out by the database's clock (0 when one has); null without leases. */
+    nextExpiryMs: Effect.map(
+      sql<{ readonly ms: number | null }>`
+        select (extract(epoch from min(lease_expires_at) - now()) * 1000)::float8 as ms
+        from run
+        where status = 'running'`,
+      (rows) => {
+        const ms = rows[0]?.ms ?? null
+        return ms === null ? null : Math.max(0, ms)
+      },
+    ),
+
+    /**
+     * Ends the leases of attempts that began before `startedBefore`: for a node that knows that it is the only one, with
+     * the time of its own start. Answers with how many.
+     */
+    abandonLeases: (startedBefore: Date) =>
+      Effect.map(
+        sql`
+          update run r
+          set lease_expires_at = now() - interval '1 second'
+          from run_attempt a
+          where r.status = 'running' and a.run_id = r.id and a.attempt = r.attempt and a.started_at < ${startedBefore}
+          returning r.id`,
+        (rows) => rows.length,
+      ),
+  }
+})

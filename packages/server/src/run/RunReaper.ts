@@ -1,0 +1,80 @@
+import { Catalog } from "@rat/lakehouse"
+import { Duration, Effect, Layer } from "effect"
+import { RunRepository } from "./RunRepository.ts"
+import { RunSettings } from "./RunSettings.ts"
+
+/** Branches taken in one call. */
+const branchPage = 100
+
+/** A lease that runs out is noticed this much later, which saves looking again a moment too early. */
+const slackMs = 20
+
+/**
+ * Finishes what others left: runs of silent attempts go to the next attempt, expired branches and old rows go away.
+ * Every control node does it; the statements skip rows that another one holds. It sleeps until something is due: a lease
+ * handed out meanwhile lasts longer than the sleep.
+ */
+const make = (options: { readonly isOnlyNode: boolean }) =>
+  Effect.gen(function* () {
+    const runs = yield* RunRepository
+    const catalog = yield* Catalog
+    const settings = yield* RunSettings
+
+    /** Keeps a loop alive: whatever failed is tried again in its next round. */
+    const surely = <A, E, R>(what: string, fallback: A, effect: Effect.Effect<A, E, R>) =>
+      Effect.catchCause(effect, (cause) =>
+        Effect.as(Effect.logWarning(`The reaper could not ${what}`, cause), fallback),
+      )
+
+    const leases = Effect.gen(function* () {
+      const due = yield* surely("look for lost leases", null, runs.nextExpiryMs)
+      const longest = settings.leaseSeconds * 1000
+      if (due === null || due > 0) yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
+      const expired = yield* surely("take back lost leases", 0, runs.expireLeases())
+      if (expired > 0)
+        yield* Effect.logInfo("Took back runs of lost attempts").pipe(Effect.annotateLogs({ runs: expired }))
+      else if (due === 0) yield* Effect.sleep(1000)
+    })
+
+    const drained = (take: Effect.Effect<number>): Effect.Effect<void> =>
+      Effect.flatMap(take, (taken) => (taken < branchPage ? Effect.void : drained(take)))
+
+    const branches = Effect.gen(function* () {
+      yield* drained(surely("collect branches of runs", 0, runs.collectBranches()))
+      yield* drained(
+        surely(
+          "collect expired branches",
+          0,
+          Effect.map(catalog.collectExpired(branchPage), (names) => names.length),
+        ),
+      )
+      yield* Effect.sleep("1 minute")
+    })
+
+    const retention = Effect.gen(function* () {
+      yield* Effect.sleep(Duration.minutes(settings.retentionIntervalMinutes))
+      const removed = yield* surely("remove old rows", undefined, runs.prune())
+      if (removed !== undefined) yield* Effect.logDebug("Removed old rows").pipe(Effect.annotateLogs({ ...removed }))
+    })
+
+    if (options.isOnlyNode) {
+      const abandoned = yield* surely(
+        "end the leases of an earlier process",
+        0,
+        runs.abandonLeases(new Date(performance.timeOrigin)),
+      )
+      if (abandoned > 0) {
+        yield* Effect.logInfo("An earlier process left runs behind; they go on").pipe(
+          Effect.annotateLogs({ runs: abandoned }),
+        )
+      }
+    }
+    for (const loop of [leases, branches, retention]) yield* Effect.forkScoped(Effect.forever(loop))
+  })
+
+export const RunReaper = {
+  layer: Layer.effectDiscard(make({ isOnlyNode: false })),
+
+  /** For the process that alone owns its database (`rat up`): whatever is running when it starts is nobody's any more. */
+  layerOnlyNode: Layer.effectDiscard(make({ isOnlyNode: true })),
+}

@@ -1,0 +1,43 @@
+import type { Catalog } from "@rat/lakehouse"
+import { Context, Effect, Layer } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { Outbox } from "../event/Outbox.ts"
+import { makeClaim } from "./RunClaim.ts"
+import { makeEnd } from "./RunEnd.ts"
+import { makeExpiry } from "./RunExpiry.ts"
+import type { RunHub } from "./RunHub.ts"
+import { makeRead } from "./RunRead.ts"
+import { makeReport } from "./RunReport.ts"
+import { makeRetention } from "./RunRetention.ts"
+import type { RunSettings } from "./RunSettings.ts"
+import { makeSubmit } from "./RunSubmit.ts"
+
+const make = Effect.gen(function* () {
+  return {
+    submit: yield* makeSubmit,
+    ...(yield* makeClaim),
+    ...(yield* makeReport),
+    ...(yield* makeEnd),
+    ...(yield* makeExpiry),
+    ...(yield* makeRead),
+    ...(yield* makeRetention),
+  }
+})
+
+/**
+ * The only writer of tables `run`, `run_attempt`, `run_log` and `quality_result`. Invariants: a terminal status is never
+ * left; the row's fencing token is that of the newest attempt; a status and its outbox row commit together; of one
+ * pipeline at most one run is running; after each commit the live side (`RunHub`) is told.
+ *
+ * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunReport`, `RunEnd`, `RunExpiry`, `RunRead`,
+ * `RunRetention`. On `LeaseLost` discard the work; only a `SqlError` with `isRetryable` may be tried again.
+ */
+export class RunRepository extends Context.Service<RunRepository, Effect.Success<typeof make>>()(
+  "rat/server/run/RunRepository",
+) {
+  static readonly layer: Layer.Layer<
+    RunRepository,
+    never,
+    SqlClient.SqlClient | RunSettings | RunHub | Outbox | Catalog
+  > = Layer.effect(RunRepository, make)
+}

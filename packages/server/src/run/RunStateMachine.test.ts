@@ -1,0 +1,242 @@
+import { assert, layer } from "@effect/vitest"
+import {
+  canMove,
+  isTerminal,
+  type Lease,
+  NamespaceName,
+  RunFailure,
+  type RunId,
+  RunOutcome,
+  type RunStatus,
+  sourcesOf,
+} from "@rat/domain"
+import { PostgresCatalog, TestPostgres } from "@rat/lakehouse"
+import { Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import fc from "fast-check"
+import { Outbox } from "../event/Outbox.ts"
+import { migrations } from "../sql/migrations.ts"
+import { RunHub } from "./RunHub.ts"
+import { RunRepository } from "./RunRepository.ts"
+import { RunSettings } from "./RunSettings.ts"
+
+/** What anybody may do to a run, with any lease that was ever handed out. */
+type Step =
+  | { readonly do: "claim" }
+  | { readonly do: "expire" }
+  | { readonly do: "cancel" }
+  | { readonly do: "renew" | "report" | "succeed" | "fail"; readonly lease: number }
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ do: fc.constant("claim" as const) }),
+  fc.record({ do: fc.constant("expire" as const) }),
+  { arbitrary: fc.record({ do: fc.constant("cancel" as const) }), weight: 1 },
+  {
+    arbitrary: fc.record({
+      do: fc.constantFrom("renew" as const, "report" as const, "succeed" as const, "fail" as const),
+      lease: fc.nat(3),
+    }),
+    weight: 4,
+  },
+)
+
+const maxAttempts = 3
+
+/** The machine as the domain defines it, for one run: what a sequence of steps must do. */
+interface Model {
+  status: RunStatus
+  attempt: number
+}
+
+const holds = (model: Model, lease: Lease) => model.status === "running" && lease.attempt === model.attempt
+
+const nothing = new RunOutcome({
+  branch: null,
+  rowsWritten: 0,
+  snapshotId: null,
+  phases: [],
+  quality: [],
+  landingFileIds: [],
+})
+const broken = new RunFailure({ error: "e", code: "c", phase: "execute", phases: [], quality: [] })
+
+const submit = Effect.flatMap(RunRepository, (runs) =>
+  runs.submit({
+    kind: "noop",
+    namespace: NamespaceName.make("default"),
+    pipelineId: null,
+    trigger: "t",
+    idempotencyKey: null,
+    traceparent: null,
+  }),
+)
+
+/** Applies one step and answers whether it was accepted, and with a lease where it brought one. */
+const apply = Effect.fnUntraced(function* (runId: RunId, action: Step, leases: ReadonlyArray<Lease>) {
+  const runs = yield* RunRepository
+  const sql = yield* SqlClient.SqlClient
+  const accepted = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.match(effect, { onSuccess: () => true, onFailure: () => false })
+  switch (action.do) {
+    case "claim":
+      return yield* runs.claim("node", 1)
+    case "expire":
+      yield* sql`update run set lease_expires_at = now() - interval '1 ms' where id = ${runId} and status = 'running'`
+      return (yield* runs.expireLeases()) > 0
+    case "cancel":
+      return yield* accepted(runs.cancel(runId))
+    default: {
+      const lease = leases[action.lease % Math.max(1, leases.length)]
+      if (lease === undefined) return false
+      switch (action.do) {
+        case "renew":
+          return (yield* runs.renew([lease])).lost.length === 0
+        case "report":
+          return yield* accepted(runs.report({ lease, phase: "execute", logs: [] }))
+        case "succeed":
+          return yield* accepted(runs.succeed(lease, nothing))
+        case "fail":
+          return yield* accepted(runs.fail(lease, broken))
+      }
+    }
+  }
+})
+
+const rowOf = (runId: RunId) =>
+  Effect.flatMap(
+    SqlClient.SqlClient,
+    (sql) => sql<{ status: RunStatus; attempt: number; token: number; last: string }>`
+      select r.status, r.attempt, r.fencing_token::integer as token,
+        (select o.payload ->> 'status' from outbox o where o.key = r.id::text order by o.id desc limit 1) as last
+      from run r
+      where r.id = ${runId}`,
+  ).pipe(Effect.map((rows) => rows[0]!))
+
+layer(
+  RunRepository.layer.pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        RunHub.layer,
+        Outbox.layer,
+        RunSettings.layerWith({ maxAttempts, leaseSeconds: 60 }),
+        PostgresCatalog.layer,
+      ),
+    ),
+    Layer.provideMerge(TestPostgres.layer(migrations)),
+  ),
+  { excludeTestServices: true },
+)("Run state machine", (it) => {
+  it.effect("any sequence of steps does to the rows what the machine of the domain says", () =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<RunRepository | SqlClient.SqlClient>()
+      const follows = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`delete from run`
+        const run = yield* submit
+        const model: Model = { status: "queued", attempt: 0 }
+        const leases: Array<Lease> = []
+        for (const action of steps) {
+          const before = model.status
+          const answer = yield* apply(run.id, action, leases)
+          switch (action.do) {
+            case "claim": {
+              const claimed = answer as ReadonlyArray<{ readonly lease: Lease }>
+              assert.strictEqual(claimed.length, model.status === "queued" ? 1 : 0)
+              for (const { lease } of claimed) {
+                leases.push(lease)
+                model.status = "running"
+                model.attempt += 1
+                assert.strictEqual(lease.attempt, model.attempt)
+              }
+              break
+            }
+            case "expire":
+              assert.strictEqual(answer, model.status === "running")
+              if (model.status === "running") model.status = model.attempt < maxAttempts ? "queued" : "failed"
+              break
+            case "cancel":
+              assert.strictEqual(answer, sourcesOf("cancelled").includes(model.status))
+              if (!isTerminal(model.status)) model.status = "cancelled"
+              break
+            default: {
+              const lease = leases[action.lease % Math.max(1, leases.length)]
+              const isHeld = lease !== undefined && holds(model, lease)
+              const end = action.do === "succeed" ? "succeeded" : action.do === "fail" ? "failed" : undefined
+              // Repeating the end of the attempt that ended the run is no error and changes nothing.
+              const isRepeat = lease !== undefined && model.status === end && lease.attempt === model.attempt
+              assert.strictEqual(answer, isHeld || isRepeat, `${action.do} as ${lease?.attempt}`)
+              if (isHeld && end !== undefined) model.status = end
+            }
+          }
+          assert.isTrue(before === model.status || canMove(before, model.status), `${before} -> ${model.status}`)
+          assert.deepStrictEqual(yield* rowOf(run.id), {
+            status: model.status,
+            attempt: model.attempt,
+            token: model.attempt,
+            last: model.status,
+          })
+        }
+      })
+      yield* Effect.promise(() =>
+        fc.assert(
+          fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) =>
+            Effect.runPromise(Effect.provideContext(follows(steps), context)),
+          ),
+          { numRuns: 60 },
+        ),
+      )
+    }),
+  )
+
+  it.effect(
+    "whatever many connections do at once, a run ends once, with one event, by the holder of its newest lease",
+    () =>
+      Effect.gen(function* () {
+        const context = yield* Effect.context<RunRepository | SqlClient.SqlClient>()
+        const survives = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`delete from run`
+          const run = yield* submit
+          const leases: Array<Lease> = []
+          const ends: Array<string> = []
+          yield* Effect.forEach(
+            steps,
+            (action) =>
+              Effect.gen(function* () {
+                const known = [...leases]
+                const answer = yield* apply(run.id, action, known)
+                if (Array.isArray(answer)) for (const { lease } of answer) leases.push(lease)
+                if (answer !== true) return
+                if (action.do === "cancel") ends.push("cancelled")
+                if (action.do === "succeed") ends.push("succeeded")
+                if (action.do === "fail") ends.push("failed")
+              }),
+            { concurrency: 8, discard: true },
+          )
+          const row = yield* rowOf(run.id)
+          assert.strictEqual(row.last, row.status, "status and event commit together")
+          assert.strictEqual(row.token, leases.length, "every lease was a new token")
+          const terminal = yield* sql<{ type: string }>`
+          select type from outbox
+          where key = ${run.id} and type in ('run.succeeded', 'run.failed', 'run.cancelled')`
+          assert.strictEqual(terminal.length, isTerminal(row.status) ? 1 : 0)
+          // Who was told that it ended the run did: all agree, and the row agrees with them.
+          for (const end of ends) assert.strictEqual(end, row.status)
+          // Each event follows from the one before it.
+          const history = yield* sql<{ status: RunStatus }>`
+          select payload ->> 'status' as status from outbox where key = ${run.id} order by id`
+          for (const [index, { status }] of history.entries()) {
+            if (index > 0) assert.isTrue(canMove(history[index - 1]!.status, status))
+          }
+        })
+        yield* Effect.promise(() =>
+          fc.assert(
+            fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 30 }), (steps) =>
+              Effect.runPromise(Effect.provideContext(survives([{ do: "claim" }, ...steps]), context)),
+            ),
+            { numRuns: 40 },
+          ),
+        )
+      }),
+  )
+})

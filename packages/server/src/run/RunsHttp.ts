@@ -1,0 +1,133 @@
+import {
+  Api,
+  blocksPublish,
+  type NamespaceName,
+  type PipelineId,
+  pageOf,
+  type Run,
+  type RunCreate,
+  type RunKind,
+  toWireStatus,
+} from "@rat/domain"
+import { Effect, Option } from "effect"
+import { HttpServerResponse, HttpTraceContext } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { wired, wireError } from "../http/ErrorEnvelope.ts"
+import { PipelineEntity, pipelineEntityId } from "../pipeline/PipelineEntity.ts"
+import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
+import { eventStream, LogStreams, resumeAfter } from "./LogStream.ts"
+import { RunEntity } from "./RunEntity.ts"
+import { RunRepository } from "./RunRepository.ts"
+import { RunSettings } from "./RunSettings.ts"
+
+/** What runs are called that nobody gave a reason for. */
+const defaultTrigger = "manual"
+
+const eventStreamHeaders = { "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
+
+export const RunsHttp = HttpApiBuilder.group(
+  Api,
+  "runs",
+  Effect.fn(function* (handlers) {
+    const runs = yield* RunRepository
+    const pipelines = yield* PipelineRepository
+    const settings = yield* RunSettings
+    const streams = yield* LogStreams
+    const pipelineActor = yield* PipelineEntity.client
+    const runActor = yield* RunEntity.client
+
+    /** What is to run: checked before the actor is asked, since only names are known here. */
+    const targetOf = Effect.fn("RunsHttp.target")(function* (wish: typeof RunCreate.Type) {
+      const { namespace, layer, pipeline } = wish
+      const kind: RunKind = wish.kind ?? "pipeline"
+      if (kind === "noop") {
+        if (layer === undefined && pipeline === undefined) return { kind, namespace, pipelineId: null }
+        return yield* Effect.fail(
+          wireError(400, 'A run of kind "noop" has no pipeline: leave out "layer" and "pipeline".'),
+        )
+      }
+      if (layer === undefined || pipeline === undefined) {
+        return yield* Effect.fail(
+          wireError(400, 'Name what to run: "namespace", "layer" (bronze, silver, gold) and "pipeline".'),
+        )
+      }
+      const found = yield* pipelines.find({ namespace, layer, name: pipeline })
+      return { kind, namespace, pipelineId: found.id }
+    })
+
+    const create = Effect.fn("RunsHttp.create")(function* (
+      wish: typeof RunCreate.Type,
+      idempotencyKey: string | undefined,
+    ) {
+      const target = yield* targetOf(wish)
+      const span = yield* Effect.option(Effect.currentSpan)
+      const run = yield* pipelineActor(pipelineEntityId(target.namespace, target.pipelineId)).Submit({
+        ...target,
+        trigger: wish.trigger ?? defaultTrigger,
+        idempotencyKey: idempotencyKey === undefined || idempotencyKey === "" ? null : idempotencyKey,
+        traceparent: Option.match(span, {
+          onNone: () => null,
+          onSome: (open) => HttpTraceContext.toHeaders(open).traceparent ?? null,
+        }),
+      })
+      if (!isOf(run, target)) {
+        return yield* Effect.fail(
+          wireError(409, `This Idempotency-Key already made run ${run.id}, of something else. Use a new key.`, {
+            code: "IDEMPOTENCY_KEY_REUSED",
+          }),
+        )
+      }
+      return { run_id: run.id, status: run.status }
+    })
+
+    return handlers.handleAll({
+      list: ({ query }) =>
+        wired(
+          runs.list({
+            ...pageOf(query),
+            sort: query.sort,
+            namespace: query.namespace,
+            layer: query.layer,
+            pipeline: query.pipeline,
+            status: query.status,
+            startedAfter: query.started_after,
+            startedBefore: query.started_before,
+          }),
+        ),
+      create: ({ payload, headers }) => wired(create(payload, headers["idempotency-key"])),
+      get: ({ params }) => wired(runs.find(params.runId)),
+      cancel: ({ params }) =>
+        wired(Effect.map(runActor(params.runId).Cancel(), (run) => ({ run_id: run.id, status: run.status }))),
+      logs: ({ params: { runId }, headers, request }) =>
+        wired(
+          Effect.gen(function* () {
+            // Status first: when it is terminal, the lines read after it are all there are.
+            const status = toWireStatus(yield* runs.status(runId))
+            if (!headers.accept?.includes("text/event-stream")) {
+              return { logs: yield* runs.logs(runId, { afterSeq: 0, limit: settings.maxLogLines }), status }
+            }
+            yield* streams.enter(Option.getOrElse(request.remoteAddress, () => "unknown"))
+            const updates = runActor(runId).Follow({ afterSeq: resumeAfter(headers["last-event-id"]) })
+            return HttpServerResponse.stream(
+              eventStream(updates, { heartbeat: settings.streamHeartbeat, maxLife: settings.streamMaxLife }),
+              { contentType: "text/event-stream", headers: eventStreamHeaders },
+            )
+          }),
+        ),
+      quality: ({ params }) =>
+        wired(
+          Effect.map(runs.quality(params.runId), (results) => ({
+            results,
+            passed: results.filter((result) => result.status === "passed").length,
+            failed: results.filter(blocksPublish).length,
+            total: results.length,
+          })),
+        ),
+    })
+  }),
+)
+
+const isOf = (
+  run: Run,
+  target: { readonly kind: RunKind; readonly namespace: NamespaceName; readonly pipelineId: PipelineId | null },
+): boolean => run.kind === target.kind && run.pipeline_id === target.pipelineId

@@ -1,0 +1,14 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { catalogMigrations, type Migration } from "@rat/lakehouse"
+
+const read = (file: string): Migration => {
+  const [, id, name] = /^(\d+)_(.+)\.sql$/.exec(file)!
+  return { id: Number(id), name: name!, sql: readFileSync(join(import.meta.dirname, "migrations", file), "utf8") }
+}
+
+/** The whole schema of a server, in the order in which it is applied. */
+export const migrations: ReadonlyArray<Migration> = [
+  ...catalogMigrations,
+  ...["0002_event.sql", "0003_run.sql", "0004_file.sql"].map(read),
+]
