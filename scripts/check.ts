@@ -3,9 +3,11 @@
  * `npm run check -- types layers` runs only some.
  */
 import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { checkConfigurationPage } from "./configuration.ts"
 import { checkLayers } from "./layers.ts"
 
-const root = new URL("..", import.meta.url).pathname
+const root = fileURLToPath(new URL("..", import.meta.url))
 const bin = (name: string) => `${root}node_modules/.bin/${name}`
 
 const command =
@@ -30,6 +32,10 @@ const checks: Record<string, () => Promise<{ ok: boolean; output: string }>> = {
   layers: async () => {
     const problems = await checkLayers(root)
     return { ok: problems.length === 0, output: problems.join("\n") }
+  },
+  docs: async () => {
+    const problem = await checkConfigurationPage()
+    return { ok: problem === undefined, output: problem ?? "" }
   },
   unused: command("knip", "--no-progress"),
 }

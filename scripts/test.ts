@@ -2,10 +2,11 @@
  * Runs every test and ends with the line `N passed, N failed`. Arguments go to vitest: `npm test -- packages/domain`.
  */
 
+import { fileURLToPath } from "node:url"
 import type { TestCase } from "vitest/node"
 import { startVitest } from "vitest/node"
 
-const root = new URL("..", import.meta.url).pathname
+const root = fileURLToPath(new URL("..", import.meta.url))
 const vitest = await startVitest("test", process.argv.slice(2), { root, watch: false, run: true })
 
 const counts = { passed: 0, failed: 0, skipped: 0 }

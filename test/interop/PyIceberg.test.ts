@@ -38,9 +38,24 @@ const installed = await (async (): Promise<{ readonly python: string } | { reado
   try {
     await fs.mkdir(cache, { recursive: true })
     await run("python3", ["-m", "venv", venv])
-    await run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages], {
-      timeout: 180_000,
-    })
+    await run(
+      python,
+      [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+        "--timeout",
+        "15",
+        ...packages,
+      ],
+      {
+        timeout: 180_000,
+      },
+    )
     return (await isThere()) ? { python } : { reason: "PyIceberg was installed but cannot be imported" }
   } catch (error) {
     await fs.rm(venv, { recursive: true, force: true })
@@ -94,9 +109,7 @@ const scenario = Effect.gen(function* () {
       table: "t",
       base: base?.metadata ?? null,
       operation,
-      columns: described.map(
-        (row) => new Column({ name: String(row["column_name"]), type: String(row["column_type"]) }),
-      ),
+      columns: described.map((row) => new Column({ name: String(row.column_name), type: String(row.column_type) })),
     })
     const runId = `run-${copies++}`
     const location = store.locationOf("ns/silver/t")
@@ -189,7 +202,7 @@ describe.skipIf("reason" in installed)(
           blob: "00ff",
           "struct.b c.d": "x",
         })
-        assert.strictEqual(file!.upper["text"], 'héllo "x", and n')
+        assert.strictEqual(file!.upper.text, 'héllo "x", and n')
         assert.strictEqual(seen.snapshots[0]!["rat.run-id"], "run-0")
       }).pipe(Effect.scoped),
     )
@@ -205,7 +218,7 @@ describe.skipIf("reason" in installed)(
           return [appended, replaced] as const
         }).pipe(Effect.provide(layer))
         const all = yield* read(appended.metadataLocation)
-        assert.deepStrictEqual(all.rows.map((row) => row["name"]).toSorted(), ["n0", "n1", "n2", "n3", "n4", "n5"])
+        assert.deepStrictEqual(all.rows.map((row) => row.name).toSorted(), ["n0", "n1", "n2", "n3", "n4", "n5"])
         assert.deepStrictEqual(
           all.files.map((file) => file.sequence_number),
           [2, 1],
@@ -236,10 +249,10 @@ describe.skipIf("reason" in installed)(
         const ours = yield* rows(
           `select * replace (id::integer as id) from (${plan.relation(pathOf)}) where id < 100 order by id`,
         )
-        const theirs = (yield* read(location, "id < 100")).rows.toSorted((a, b) => Number(a["id"]) - Number(b["id"]))
+        const theirs = (yield* read(location, "id < 100")).rows.toSorted((a, b) => Number(a.id) - Number(b.id))
         assert.deepStrictEqual(ours, theirs.map((row) => ({ ...row, extra: null })) as never)
         assert.deepStrictEqual(
-          ours.map((row) => [row["id"], row["label"]]),
+          ours.map((row) => [row.id, row.label]),
           [
             [0, "n0"],
             [2, "n2"],

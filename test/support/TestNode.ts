@@ -51,6 +51,7 @@ export const testNode = Effect.fn("testNode")(function* (options: TestNodeOption
       PATH: process.env.PATH,
       HOME: process.env.HOME,
       // Two processors are shared by everything: few slots, small engines.
+      RAT_LOG_LEVEL: "error",
       RAT_RUNNER_SLOTS: "2",
       RAT_RUNNER_MEMORY_LIMIT: "512MiB",
       ...store,
