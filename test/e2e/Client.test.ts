@@ -62,7 +62,7 @@ describe("RatClient against a real server", () => {
 
     await client.landing.create({ namespace: "work", name: "in" })
     const file = await client.landing.upload("work", "in", "a.csv", new Blob(["a\n1\n"]))
-    expect(file).toMatchObject({ filename: "a.csv", size_bytes: 4 })
+    expect(file).toMatchObject({ filename: expect.stringMatching(/a\.csv$/), size_bytes: 4 })
     expect((await client.landing.get("work", "in")).file_count).toBe(1)
     expect((await client.landing.files("work", "in")).files.map(({ id }) => id)).toEqual([file.id])
     await client.landing.deleteFile("work", "in", file.id)

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { RatClient } from "@rat/client"
 import { type RunningNode, startNode } from "@rat/server"
-import { Effect } from "effect"
+import { Effect, References } from "effect"
 import { startFauxqs } from "fauxqs"
 
 /** Where the objects of a test's node are: files in its data folder, or an S3 server over its real protocol. */
@@ -51,12 +51,11 @@ export const testNode = Effect.fn("testNode")(function* (options: TestNodeOption
       PATH: process.env.PATH,
       HOME: process.env.HOME,
       // Two processors are shared by everything: few slots, small engines.
-      RAT_LOG_LEVEL: "error",
       RAT_RUNNER_SLOTS: "2",
       RAT_RUNNER_MEMORY_LIMIT: "512MiB",
       ...store,
       ...options.environment,
     },
-  })
+  }).pipe(Effect.provideService(References.MinimumLogLevel, "Error"))
   return { ...node, client: new RatClient({ apiUrl: node.url }) } satisfies TestNode
 })

@@ -1,3 +1,4 @@
+import { join } from "node:path"
 import { QueryRpc, TableNotFound } from "@rat/domain"
 import { Catalog, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
@@ -28,7 +29,7 @@ export const QueryRole = {
         size: config.slots,
         maxWaiting: config.maxWaiting,
         entry: new URL("./session/QuerySlot.ts", import.meta.url),
-        folder: config.slotFolder,
+        folder: join(config.slotFolder, "query"),
         memoryLimitBytes: config.memoryLimitBytes,
         spillLimitBytes: config.spillLimitBytes,
         threads: config.threads,

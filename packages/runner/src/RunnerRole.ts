@@ -2,7 +2,7 @@ import { RunnerRpc, SlotHealth } from "@rat/domain"
 import { Effect, Layer } from "effect"
 import { claimRuns } from "./claim/Claimer.ts"
 import { Codes } from "./phase/Code.ts"
-import { RunnerSlots } from "./sandbox/RunnerSlots.ts"
+import { CheckSlots, RunnerSlots } from "./sandbox/RunnerSlots.ts"
 import { validate } from "./template/Project.ts"
 
 /** Answers of the runner role; needs its slots. */
@@ -17,6 +17,6 @@ const handlers = RunnerRpc.toLayer({
  */
 export const RunnerRole = {
   layer: Layer.merge(Layer.effectDiscard(claimRuns), handlers).pipe(
-    Layer.provide(Layer.mergeAll(RunnerSlots.layer, Codes.layer)),
+    Layer.provide(Layer.mergeAll(RunnerSlots.layer, CheckSlots.layer, Codes.layer)),
   ),
 }

@@ -6,7 +6,7 @@ import { Command, Flag } from "effect/cli"
 import { flightsFiles, flightsProject, flightsQueries } from "../demo/FlightsData.ts"
 import { CliFailure } from "../failure/CliFailure.ts"
 import { ExitCode } from "../failure/ExitCode.ts"
-import { dataFlag, listenFlag, serverAt, startLocalNode, urlOfListen } from "../node/LocalNode.ts"
+import { dataFlag, listenFlag, quietLog, serverAt, startLocalNode, urlOfListen } from "../node/LocalNode.ts"
 import { request } from "../option/Connection.ts"
 import { tableText } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
@@ -22,14 +22,14 @@ import { ensureZone, uploadFile } from "./Upload.ts"
 
 const uploadTimeoutMs = 5 * 60_000
 
-/** Sends the data unless a file of that name and size is there already, from an earlier demo. */
+/** Sends the data unless an earlier demo did: stored names end with the file's own. */
 const loadData = Effect.fnUntraced(function* (client: RatClient, namespace: string) {
   const output = yield* Output
   for (const { zone, path } of flightsFiles()) {
     const size = statSync(path).size
     yield* ensureZone(client, namespace, zone)
     const { files } = yield* request((signal) => client.landing.files(namespace, zone, { limit: 200 }, { signal }))
-    const isThere = files.some((file) => file.filename === basename(path) && file.size_bytes === size)
+    const isThere = files.some((file) => file.filename.endsWith(basename(path)) && file.size_bytes === size)
     if (isThere) yield* output.note(`  ${namespace}/${zone}: ${basename(path)} is there already`)
     else {
       yield* uploadFile(client, namespace, zone, path, uploadTimeoutMs)
@@ -128,7 +128,7 @@ export const demo = Command.make(
     yield* output.note("Starting RAT…")
     yield* Effect.scoped(
       Effect.gen(function* () {
-        const node = yield* startLocalNode(choice)
+        const node = yield* startLocalNode({ ...choice, logLevel: quietLog() })
         yield* output.note(`  ${node.url}, up after ${took()}`)
         yield* play(node.url)
         yield* output.data(`\nDone in ${took()}.`)

@@ -4,7 +4,7 @@ import { RatClient } from "@rat/client"
 import { Effect, Option, Queue, type Scope } from "effect"
 import { Argument, Command } from "effect/cli"
 import { CliFailure } from "../failure/CliFailure.ts"
-import { listenFlag, serverAt, startLocalNode, urlOfListen } from "../node/LocalNode.ts"
+import { listenFlag, quietLog, serverAt, startLocalNode, urlOfListen } from "../node/LocalNode.ts"
 import { apiUrlOf, request, urlFlag } from "../option/Connection.ts"
 import { namespaceFlag } from "../option/NamespaceOption.ts"
 import { Output } from "../output/Output.ts"
@@ -108,7 +108,7 @@ export const dev = Command.make(
         if ((yield* serverAt(url)) !== undefined) yield* output.note(`Using the RAT server at ${url}.`)
         else if (!isNamed) {
           const data = process.env.RAT_DATA ?? join(folder, ".rat")
-          url = (yield* startLocalNode({ data: Option.some(data), listen: choice.listen })).url
+          url = (yield* startLocalNode({ data: Option.some(data), listen: choice.listen, logLevel: quietLog() })).url
           yield* output.note(`Started RAT at ${url}; its data is in ${data}.`)
         }
         const client = new RatClient({ apiUrl: url })

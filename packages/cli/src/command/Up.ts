@@ -1,7 +1,7 @@
 import { defaultApiUrl } from "@rat/client"
 import { Effect } from "effect"
 import { Command } from "effect/cli"
-import { dataFlag, type LocalNode, listenFlag, startLocalNode } from "../node/LocalNode.ts"
+import { dataFlag, type LocalNode, listenFlag, logFormatFlag, logLevelFlag, startLocalNode } from "../node/LocalNode.ts"
 import { Output } from "../output/Output.ts"
 import { durationText } from "../output/Quantity.ts"
 import { untilSignal } from "../process/Signals.ts"
@@ -26,7 +26,7 @@ export const serveUntilStopped = Effect.gen(function* () {
 
 export const up = Command.make(
   "up",
-  { data: dataFlag, listen: listenFlag },
+  { data: dataFlag, listen: listenFlag, logFormat: logFormatFlag, logLevel: logLevelFlag },
   Effect.fn(function* (choice) {
     const output = yield* Output
     const started = performance.now()

@@ -16,43 +16,64 @@ export const listenFlag = Flag.String("listen").pipe(
   Flag.withDescription("HOST:PORT of the server; port 0 takes a free one (RAT_LISTEN_ADDR; default 127.0.0.1:8080)"),
 )
 
+export const logFormatFlag = Flag.Literals("log-format", ["pretty", "json"]).pipe(
+  Flag.optional,
+  Flag.withDescription("How the server's log is written to stderr (RAT_LOG_FORMAT; pretty on a terminal, else json)"),
+)
+
+export const logLevelFlag = Flag.Literals("log-level", ["debug", "info", "warn", "error"]).pipe(
+  Flag.optional,
+  Flag.withDescription("The least that the server's log says (RAT_LOG_LEVEL; default info)"),
+)
+
+export interface LocalNodeChoice {
+  readonly data: Option.Option<string>
+  readonly listen: Option.Option<string>
+  readonly logFormat?: Option.Option<"pretty" | "json">
+  readonly logLevel?: Option.Option<"debug" | "info" | "warn" | "error">
+}
+
 /** A server that runs in this process. */
 export interface LocalNode {
   readonly url: string
   readonly dataFolder: string
 }
 
+/** For commands whose own words matter more than the server's log: only what is wrong, unless the person asked. */
+export const quietLog = (): Option.Option<"warn"> =>
+  process.env.RAT_LOG_LEVEL === undefined ? Option.some("warn") : Option.none()
+
 /** Variables of the command line, which are no settings of a server. */
-const commandLineVariables = new Set(["RAT_URL", "RAT_NAMESPACE"])
+const commandLineVariables = new Set(["RAT_URL", "RAT_NAMESPACE", "RAT_DEBUG"])
 
 /** Errors that say that somebody else has what this server needs. */
 const conflicts = new Set(["AddressInUse", "DataFolderInUse"])
+
+const explained = (error: { readonly _tag: string; readonly message: string }) =>
+  new CliFailure({
+    message: error.message,
+    exitCode: conflicts.has(error._tag) ? ExitCode.refused : ExitCode.failed,
+  })
 
 /**
  * Starts the whole platform in this process; it stops with the scope. The server's code is loaded here and not before:
  * commands that only talk to one start without it.
  */
-export const startLocalNode = Effect.fnUntraced(function* (choice: {
-  readonly data: Option.Option<string>
-  readonly listen: Option.Option<string>
-}) {
+export const startLocalNode = Effect.fnUntraced(function* (choice: LocalNodeChoice) {
   const { startNode } = yield* Effect.promise(() => import("@rat/server"))
-  const environment = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !commandLineVariables.has(name)),
-  )
+  const environment: Record<string, string | undefined> = { ...process.env }
+  for (const name of commandLineVariables) delete environment[name]
+  if (choice.logFormat !== undefined && Option.isSome(choice.logFormat)) {
+    environment.RAT_LOG_FORMAT = choice.logFormat.value
+  }
+  if (choice.logLevel !== undefined && Option.isSome(choice.logLevel)) {
+    environment.RAT_LOG_LEVEL = choice.logLevel.value
+  }
   const node = yield* startNode({
     data: Option.getOrUndefined(choice.data),
     listen: Option.getOrUndefined(choice.listen),
     environment,
-  }).pipe(
-    Effect.mapError(
-      (error) =>
-        new CliFailure({
-          message: error.message,
-          exitCode: conflicts.has(error._tag) ? ExitCode.refused : ExitCode.failed,
-        }),
-    ),
-  )
+  }).pipe(Effect.mapError(explained))
   return { url: node.url, dataFolder: node.dataFolder } satisfies LocalNode
 })
 

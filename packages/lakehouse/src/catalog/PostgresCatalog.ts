@@ -1,103 +1,23 @@
-import { CommitId, RefExists, RefName, RefNotFound, TableKey } from "@rat/domain"
+import { CommitId, RefExists, type RefName, RefNotFound, type TableKey } from "@rat/domain"
 import { DateTime, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
-import { Catalog, CatalogConflict, type Commit, type RefState, type TableChange, type TablePointer } from "./Catalog.ts"
+import { Catalog, CatalogConflict, type Commit, type TableChange } from "./Catalog.ts"
+import {
+  type CommitRow,
+  type OutcomeRow,
+  type PointerRow,
+  type RefRow,
+  toChangesJson,
+  toCommit,
+  toCommitId,
+  toPointer,
+  toRef,
+} from "./CatalogRows.ts"
 
 /**
  * The catalog in Postgres (`migrations/0001_catalog.sql` has the tables, the functions and why they are that way).
  * Every method is one round trip, except when a ref turns out to be missing or taken.
  */
-
-interface RefRow {
-  readonly name: string
-  readonly kind: "branch" | "tag"
-  readonly run_id: string | null
-  readonly head: bigint | null
-  readonly base_commit: bigint | null
-  readonly created_at: Date
-  readonly expires_at: Date | null
-}
-
-interface PointerRow {
-  readonly namespace: string
-  readonly layer: string
-  readonly name: string
-  readonly metadata_location: string | null
-  readonly snapshot_id: string | null
-  readonly row_count: bigint
-  readonly size_bytes: bigint
-  readonly updated_at: Date
-}
-
-interface CommitRow {
-  readonly id: bigint
-  readonly is_main: boolean
-  readonly parent: bigint | null
-  readonly message: string
-  readonly author: string
-  readonly run_id: string | null
-  readonly committed_at: Date
-  readonly tables: ReadonlyArray<string>
-}
-
-interface OutcomeRow {
-  readonly outcome: "committed" | "merged" | "empty" | "missing" | "conflict"
-  readonly o_branch: string
-  readonly o_id: bigint | null
-  readonly o_parent: bigint | null
-  readonly o_at: Date | null
-  readonly o_message: string
-  readonly o_author: string
-  readonly o_run_id: string | null
-  readonly o_tables: ReadonlyArray<string> | null
-}
-
-const commitId = (id: bigint | null) => (id === null ? null : CommitId.make(id))
-
-const toRef = (row: RefRow): RefState => ({
-  name: RefName.make(row.name),
-  kind: row.kind,
-  head: commitId(row.head),
-  base: commitId(row.base_commit),
-  runId: row.run_id,
-  createdAt: DateTime.fromDateUnsafe(row.created_at),
-  expiresAt: row.expires_at === null ? null : DateTime.fromDateUnsafe(row.expires_at),
-})
-
-const toPointer = (row: PointerRow): TablePointer => ({
-  // Keys were checked when they were written.
-  key: new TableKey(row as never, { disableChecks: true }),
-  metadataLocation: row.metadata_location as string,
-  snapshotId: row.snapshot_id,
-  rowCount: Number(row.row_count),
-  sizeBytes: Number(row.size_bytes),
-  updatedAt: DateTime.fromDateUnsafe(row.updated_at),
-})
-
-const toCommit = (ref: string, runId: string | null, row: OutcomeRow): Commit => ({
-  id: CommitId.make(row.o_id as bigint),
-  ref,
-  parent: commitId(row.o_parent),
-  message: row.o_message,
-  author: row.o_author,
-  runId,
-  committedAt: DateTime.fromDateUnsafe(row.o_at as Date),
-  tables: row.o_tables ?? [],
-})
-
-const toJson = (changes: ReadonlyArray<TableChange>) =>
-  JSON.stringify(
-    changes.map(({ key, expected, next }) => ({
-      namespace: key.namespace,
-      layer: key.layer,
-      name: key.name,
-      expected,
-      metadata_location: next?.metadataLocation ?? null,
-      snapshot_id: next?.snapshotId ?? null,
-      row_count: next?.rowCount ?? 0,
-      size_bytes: next?.sizeBytes ?? 0,
-    })),
-  )
 
 export const makePostgresCatalog = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -305,7 +225,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
     const [row] = yield* sql<OutcomeRow>`
       select *
       from catalog_commit_changes(
-        ${name}, ${change.message}, ${change.author}, ${change.runId}, ${toJson(change.changes)}
+        ${name}, ${change.message}, ${change.author}, ${change.runId}, ${toChangesJson(change.changes)}
       )`
     if (row === undefined || row.outcome === "missing") return yield* new RefNotFound({ ref: name })
     if (row.outcome === "conflict") return yield* new CatalogConflict({ ref: name, tables: row.o_tables ?? [] })
@@ -393,7 +313,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
       (row): Commit => ({
         id: CommitId.make(row.id),
         ref: row.is_main ? "main" : name,
-        parent: commitId(row.parent),
+        parent: toCommitId(row.parent),
         message: row.message,
         author: row.author,
         runId: row.run_id,

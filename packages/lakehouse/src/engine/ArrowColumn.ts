@@ -3,6 +3,7 @@ import * as Arrow from "apache-arrow"
 import { SlotError } from "../slot/SlotServer.ts"
 import { jsonColumn } from "./JsonText.ts"
 import { scalarText } from "./ScalarText.ts"
+import { sqlCodes } from "./SqlError.ts"
 import {
   arrayChild,
   bytesOf,

@@ -24,7 +24,7 @@ const allowedTypes: { readonly [P in Policy]: ReadonlySet<StatementType> } = {
     StatementType.CREATE,
     StatementType.ALTER,
     StatementType.DROP,
-    StatementType.SET, // only SET VARIABLE and RESET VARIABLE get past the text
+    StatementType.SET, // of variables only
   ]),
 }
 
@@ -82,7 +82,8 @@ export const prepareChecked = async (
     }
     const prepared = await extracted.prepare(extracted.count - 1)
     const type = prepared.statementType
-    if (!allowedTypes[policy].has(type)) {
+    const isSetting = type === StatementType.SET && statement.tokens[1]?.value !== "variable"
+    if (!allowedTypes[policy].has(type) || isSetting) {
       prepared.destroySync()
       throw refuse(
         policy === "query"

@@ -3,8 +3,9 @@ import { Effect, Layer } from "effect"
 import { ScanPlanner } from "../scan/ScanPlanner.ts"
 import { type ObjectNotFound, ObjectStore, StoreUnavailable } from "../store/ObjectStore.ts"
 import { pathOfLocation, readTable, TestDuckDb, TestTables, writeTable } from "../write/TestTable.ts"
-import { IcebergTable } from "./IcebergTable.ts"
+import { IcebergTable, type TableCommit } from "./IcebergTable.ts"
 import { icebirdRows } from "./Icebird.ts"
+import { decodeManifest } from "./Manifest.ts"
 import { decodeManifestList, encodeManifestList } from "./ManifestList.ts"
 import type { TableCorrupt } from "./TableCorrupt.ts"
 
@@ -97,6 +98,50 @@ layer(TestTables, { excludeTestServices: true })("IcebergTable", (it) => {
       assert.strictEqual(replaced.metadata.schemas.length, 2)
       assert.strictEqual(replaced.metadata.metadataLog.length, 2)
       assert.strictEqual(replaced.metadata.lastSequenceNumber, 3n)
+    }),
+  )
+
+  it.effect("added files inherit the commit's sequence number, deleted ones keep their own", () =>
+    Effect.gen(function* () {
+      const store = yield* ObjectStore
+      const step = (runId: string, operation: "append" | "overwrite", base: TableCommit | null) =>
+        writeTable({ name: "sequence", query: "select 1 as a", runId, operation, base })
+      const first = yield* step("run-1", "overwrite", null)
+      const second = yield* step("run-2", "append", first)
+      const third = yield* step("run-3", "overwrite", second)
+      const manifestList = third.metadata.snapshots.at(-1)!.manifestList
+      const lines = yield* decodeManifestList(manifestList, yield* store.get(store.keyOf(manifestList)))
+      assert.deepStrictEqual(
+        lines.map(({ addedFiles, deletedFiles, sequenceNumber }) => [sequenceNumber, addedFiles, deletedFiles]),
+        [
+          [3n, 1, 0],
+          [3n, 0, 2],
+        ],
+      )
+      const entries = yield* Effect.forEach(lines, ({ path }) =>
+        Effect.flatMap(store.get(store.keyOf(path)), (bytes) => decodeManifest(path, bytes)),
+      )
+      assert.deepStrictEqual(
+        entries
+          .flat()
+          .map(({ fileSequenceNumber, sequenceNumber, snapshotId, status }) => [
+            status,
+            snapshotId,
+            sequenceNumber,
+            fileSequenceNumber,
+          ]),
+        [
+          ["added", third.snapshotId, null, null],
+          ["deleted", third.snapshotId, 2n, 2n],
+          ["deleted", third.snapshotId, 1n, 1n],
+        ],
+      )
+      // An append carries old manifests over, but not one that only tells of deletions of an older snapshot.
+      const fourth = yield* step("run-4", "append", third)
+      const last = fourth.metadata.snapshots.at(-1)!.manifestList
+      const carried = yield* decodeManifestList(last, yield* store.get(store.keyOf(last)))
+      assert.deepStrictEqual(carried.slice(1), lines.slice(0, 1))
+      assert.strictEqual(carried[0]!.sequenceNumber, 4n)
     }),
   )
 
@@ -197,11 +242,16 @@ layer(TestTables, { excludeTestServices: true })("IcebergTable", (it) => {
       const manifestList = table.metadata.snapshots[0]!.manifestList
       const [manifest] = yield* decodeManifestList(manifestList, yield* store.get(store.keyOf(manifestList)))
       for (const location of [manifest!.path, manifestList, table.metadataLocation]) {
-        const bytes = yield* store.get(store.keyOf(location))
-        yield* store.put(store.keyOf(location), bytes.subarray(0, bytes.length - 20))
-        const corrupt = yield* failureOf(table.metadataLocation)
-        assert.strictEqual((corrupt as TableCorrupt)._tag, "TableCorrupt")
-        assert.strictEqual((corrupt as TableCorrupt).location, location)
+        const bytes = Buffer.from(yield* store.get(store.keyOf(location)))
+        const cuts = [bytes.length - 20]
+        // Right behind the header, which ends in the marker that also ends the file: still a valid Avro file.
+        if (location === manifest!.path) cuts.push(bytes.indexOf(bytes.subarray(-16)) + 16)
+        for (const cut of cuts) {
+          yield* store.put(store.keyOf(location), bytes.subarray(0, cut))
+          const corrupt = yield* failureOf(table.metadataLocation)
+          assert.strictEqual((corrupt as TableCorrupt)._tag, "TableCorrupt")
+          assert.strictEqual((corrupt as TableCorrupt).location, location)
+        }
         yield* store.remove([store.keyOf(location)])
         assert.strictEqual(((yield* failureOf(table.metadataLocation)) as ObjectNotFound)._tag, "ObjectNotFound")
       }

@@ -18,10 +18,8 @@ const first: Migration = {
 const second: Migration = { id: 2, name: "second", sql: "insert into thing values (2)" }
 
 /** Each test has an empty database. */
-const test = (
-  name: string,
-  body: Effect.Effect<void, unknown, SqlClient.SqlClient | PgConfig>,
-) => it.live(name, () => body.pipe(Effect.provide(Layer.fresh(TestPostgres.layer([])))))
+const test = (name: string, body: Effect.Effect<void, unknown, SqlClient.SqlClient | PgConfig>) =>
+  it.live(name, () => body.pipe(Effect.provide(Layer.fresh(TestPostgres.layer([])))))
 
 const things = Effect.flatMap(SqlClient.SqlClient, (sql) => sql<{ id: number }>`select id from thing order by id`).pipe(
   Effect.map((rows) => rows.map((row) => row.id)),

@@ -1,7 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { PgConfig } from "./PgConfig.ts"
+import { PostgresUnreachable } from "./PostgresErrors.ts"
 
 /** This node's sessions as Postgres sees them. */
 export interface PgSessions {
@@ -9,6 +10,26 @@ export interface PgSessions {
   readonly active: number
   readonly idle: number
   readonly idleInTransaction: number
+}
+
+const causeOf = (error: SqlError.SqlError) => error.reason.cause as { code?: string; message?: string } | undefined
+
+/** 57P03: the server is up and says that it is not ready yet. */
+const isStarting = (error: SqlError.SqlError) => causeOf(error)?.code === "57P03"
+
+const reasonOf = (error: SqlError.SqlError) => {
+  const cause = causeOf(error)
+  if (cause?.code === "ECONNREFUSED") return "nothing listens there"
+  if (cause?.code === "ENOTFOUND" || cause?.code === "EAI_AGAIN") return "there is no machine of that name"
+  return cause?.message || error.message
+}
+
+const unreachable = (url: Redacted.Redacted) => (error: SqlError.SqlError) => {
+  const { hostname, port, pathname } = new URL(Redacted.value(url))
+  return new PostgresUnreachable({
+    address: `${hostname || "localhost"}:${port || 5432}${pathname}`,
+    reason: reasonOf(error),
+  })
 }
 
 /**
@@ -24,12 +45,13 @@ export class Pg extends Context.Service<
     readonly sessions: Effect.Effect<PgSessions, SqlError.SqlError>
   }
 >()("rat/lakehouse/postgres/Pg") {
-  static readonly layer: Layer.Layer<Pg | PgClient.PgClient | SqlClient.SqlClient, SqlError.SqlError, PgConfig> =
+  /** Waits a few seconds for a Postgres that is just starting. */
+  static readonly layer: Layer.Layer<Pg | PgClient.PgClient | SqlClient.SqlClient, PostgresUnreachable, PgConfig> =
     Layer.effect(
       Pg,
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        const { maxConnections, applicationName } = yield* PgConfig
+        const { url, maxConnections, applicationName } = yield* PgConfig
 
         const ping = Effect.timed(sql`select 1`).pipe(
           Effect.map(([duration]) => Duration.toMillis(duration)),
@@ -65,20 +87,30 @@ export class Pg extends Context.Service<
             }
           }),
         )
+
+        yield* ping.pipe(
+          Effect.retry({
+            schedule: Schedule.spaced("200 millis"),
+            times: 25,
+            while: (error) => error.reason._tag === "ConnectionError" || isStarting(error),
+          }),
+          Effect.mapError(unreachable(url)),
+        )
         return Pg.of({ ping, sessions })
       }),
     ).pipe(
       Layer.provideMerge(
-        Layer.unwrap(
-          Effect.map(PgConfig, (config) =>
-            PgClient.layer({
+        PgClient.layerFrom(
+          Effect.gen(function* () {
+            const config = yield* PgConfig
+            return yield* PgClient.make({
               ...config,
               startupParameters: {
                 statement_timeout: String(Duration.toMillis(config.statementTimeout)),
                 idle_in_transaction_session_timeout: String(Duration.toMillis(config.idleInTransactionTimeout)),
               },
-            }),
-          ),
+            }).pipe(Effect.mapError(unreachable(config.url)))
+          }),
         ),
       ),
     )

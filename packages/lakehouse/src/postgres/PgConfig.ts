@@ -1,7 +1,7 @@
 import { hostname } from "node:os"
-import { Config, Context, Duration, Effect, Layer, Option, type Redacted } from "effect"
+import { Config, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { EmbeddedPostgres } from "./EmbeddedPostgres.ts"
-import type { PostgresUnavailable } from "./PostgresErrors.ts"
+import { DatabaseUrlInvalid, type PostgresUnavailable } from "./PostgresErrors.ts"
 
 /** The pool's limits. Names and defaults of the variables are the ancestor's where it had them. */
 export interface PgPoolSettings {
@@ -46,14 +46,23 @@ export class PgConfig extends Context.Service<
   }
 >()("rat/lakehouse/postgres/PgConfig") {
   /** The Postgres of DATABASE_URL, or else one of our own in `folder`. */
-  static readonly layer = (folder: string): Layer.Layer<PgConfig, Config.ConfigError | PostgresUnavailable> =>
+  static readonly layer = (
+    folder: string,
+  ): Layer.Layer<PgConfig, Config.ConfigError | DatabaseUrlInvalid | PostgresUnavailable> =>
     Layer.unwrap(
       Effect.gen(function* () {
-        const url = yield* Config.option(Config.Redacted("DATABASE_URL"))
-        if (Option.isSome(url)) return PgConfig.layerUrl(url.value)
-        return Layer.unwrap(Effect.map(EmbeddedPostgres, ({ url }) => PgConfig.layerUrl(url))).pipe(
-          Layer.provide(EmbeddedPostgres.layer({ folder })),
-        )
+        const given = Redacted.value(
+          yield* Config.Redacted("DATABASE_URL").pipe(Config.withDefault(Redacted.make(""))),
+        ).trim()
+        if (given === "") {
+          return Layer.unwrap(Effect.map(EmbeddedPostgres, ({ url }) => PgConfig.layerUrl(url))).pipe(
+            Layer.provide(EmbeddedPostgres.layer({ folder })),
+          )
+        }
+        if (!URL.canParse(given) || !/^postgres(ql)?:$/.test(new URL(given).protocol)) {
+          return yield* new DatabaseUrlInvalid()
+        }
+        return PgConfig.layerUrl(Redacted.make(given, { label: "postgres url" }))
       }),
     )
 

@@ -11,6 +11,24 @@ export class PostgresUnavailable extends Schema.TaggedError<PostgresUnavailable>
   }
 }
 
+/** DATABASE_URL is not an address of a Postgres. The value is not shown: it may hold a password. */
+export class DatabaseUrlInvalid extends Schema.TaggedError<DatabaseUrlInvalid>()("DatabaseUrlInvalid", {}) {
+  override get message() {
+    return "DATABASE_URL is not an address of a Postgres server. Write it as postgres://USER:PASSWORD@HOST:5432/DATABASE, or unset it to use the built-in one."
+  }
+}
+
+/** Nobody answers at the address, or not us. */
+export class PostgresUnreachable extends Schema.TaggedError<PostgresUnreachable>()("PostgresUnreachable", {
+  /** Host, port and database; no user, no password. */
+  address: Schema.String,
+  reason: Schema.String,
+}) {
+  override get message() {
+    return `Postgres at ${this.address} cannot be used: ${this.reason}. Check that it runs, that this machine may reach it, and the user, password and database in DATABASE_URL.`
+  }
+}
+
 /** What Postgres' own words mean for the person at the keyboard; the first match wins. */
 const known: ReadonlyArray<readonly [RegExp, reason: string, advice: string]> = [
   [/No space left on device|could not extend file/i, "the disk is full", "Free some space and start again."],

@@ -1,5 +1,14 @@
-import { createHash } from "node:crypto"
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { createHash, randomUUID } from "node:crypto"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 
@@ -36,6 +45,9 @@ export const isReachable = (path: string, owner: PostgresOwner): boolean => {
   }
 }
 
+/** In a cluster's reachable place: the folder that links to it. */
+const originFile = "of"
+
 /**
  * A place that an unprivileged user can reach, for something that lives at `path` below a closed folder such as /root.
  * The same path always gives the same place. What is temporary stays temporary.
@@ -44,4 +56,32 @@ export const reachablePlace = (path: string): string => {
   const id = createHash("sha256").update(resolve(path)).digest("hex").slice(0, 16)
   const isTemporary = resolve(path).startsWith(`${resolve(tmpdir())}/`)
   return isTemporary ? join(tmpdir(), `rat-${id}`) : `/var/lib/rat/${id}`
+}
+
+/**
+ * Makes a place of its own for the cluster of `folder`, and removes temporary ones that no folder's link leads to any
+ * more: their folders were deleted. (Others stay: their disk may just not be mounted.)
+ */
+export const makeReachablePlace = (folder: string): string => {
+  const place = `${reachablePlace(folder)}-${randomUUID().slice(0, 8)}`
+  mkdirSync(place, { recursive: true, mode: 0o711 })
+  writeFileSync(join(place, originFile), resolve(folder))
+  for (const name of readdirSync(tmpdir())) {
+    const other = join(tmpdir(), name)
+    const origin = join(other, originFile)
+    if (!/^rat-[0-9a-f]{16}-[0-9a-f]{8}$/.test(name) || !existsSync(origin)) continue
+    const isOld = Date.now() - statSync(origin).mtimeMs > 60_000
+    if (isOld && statSync(other).uid === 0 && linkOf(readFileSync(origin, "utf8")) !== join(other, "cluster")) {
+      rmSync(other, { recursive: true, force: true })
+    }
+  }
+  return place
+}
+
+const linkOf = (folder: string) => {
+  try {
+    return readlinkSync(join(folder, "cluster"))
+  } catch {
+    return undefined
+  }
 }

@@ -22,7 +22,7 @@ import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { type PostgresBinaries, postgresBinaries } from "./PostgresBinaries.ts"
 import { explainPostgres } from "./PostgresErrors.ts"
-import { isReachable, type PostgresOwner, postgresOwner, reachablePlace } from "./PostgresOwner.ts"
+import { isReachable, makeReachablePlace, type PostgresOwner, postgresOwner } from "./PostgresOwner.ts"
 
 /**
  * One Postgres server process and its folder: `cluster/` (PGDATA), `password`, `port`, `server.log`. Plain promises,
@@ -65,9 +65,7 @@ const initialise = (
     throw explainPostgres(folder, `could not open file "pg_control": ${readlinkSync(cluster)} is gone`)
   let home = folder
   if (owner !== undefined && !isReachable(cluster, owner)) {
-    home = reachablePlace(folder)
-    mkdirSync(home, { recursive: true, mode: 0o711 })
-    if (statSync(home).uid !== 0) throw new Error(`EACCES: ${home} belongs to somebody else`)
+    home = makeReachablePlace(folder)
   }
   const fresh = join(home, "cluster.new")
   rmSync(fresh, { recursive: true, force: true })
@@ -110,7 +108,7 @@ const isAlive = (pid: number) => {
 }
 
 /** A process id may have gone to another program since: a postmaster's working directory is its cluster. */
-const isPostmasterOf = (pid: number, cluster: string) => {
+export const isPostmasterOf = (pid: number, cluster: string) => {
   if (!isAlive(pid)) return false
   if (existsSync("/proc/self/cwd")) {
     try {

@@ -1,20 +1,34 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { reachablePlace } from "./PostgresOwner.ts"
-import { type PostgresServer, startPostgres, superuser } from "./PostgresServer.ts"
+import { isPostmasterOf, type PostgresServer, startPostgres, superuser } from "./PostgresServer.ts"
 
 /** Names the loopback port on which the one process that owns the test server tells its URL. */
 export const testPostgresVariable = "TEST_POSTGRES_BROKER"
 
+const prefix = "rat-test-postgres-"
+
+/** Folders of test runs that were killed; their servers ended with them. */
+const removeLeftovers = () => {
+  for (const name of readdirSync(tmpdir()).filter((name) => name.startsWith(prefix))) {
+    const folder = join(tmpdir(), name)
+    const lock = join(folder, "cluster", "postmaster.pid")
+    try {
+      const isOld = Date.now() - statSync(folder).mtimeMs > 60_000
+      const pid = existsSync(lock) ? Number.parseInt(readFileSync(lock, "utf8"), 10) : 0
+      if (isOld && !isPostmasterOf(pid, join(folder, "cluster"))) rmSync(folder, { recursive: true, force: true })
+    } catch {
+      // Another run removes it at this moment.
+    }
+  }
+}
+
 /** A server without fsync in a folder of its own. `stop` removes both. */
 export const startTestPostgres = async (): Promise<{ url: string; stop: () => Promise<void> }> => {
-  const folder = mkdtempSync(join(tmpdir(), "rat-test-postgres-"))
-  const remove = () => {
-    rmSync(folder, { recursive: true, force: true })
-    rmSync(reachablePlace(folder), { recursive: true, force: true })
-  }
+  removeLeftovers()
+  const folder = mkdtempSync(join(tmpdir(), prefix))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
   let server: PostgresServer
   try {
     server = await startPostgres({ folder, isDurable: false })

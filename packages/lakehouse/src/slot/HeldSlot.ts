@@ -19,7 +19,15 @@ export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
       event,
       done: (value) => settle({ value }),
       failed: (error) =>
-        settle({ error: new SlotOpFailed({ op, code: error.code, reason: error.message, details: error.details }) }),
+        // What comes out of a slot is not trusted to have any form.
+        settle({
+          error: new SlotOpFailed({
+            op,
+            code: String(error?.code),
+            reason: String(error?.message),
+            details: error?.details,
+          }),
+        }),
       died: (how) => settle({ error: new SlotDied({ slot: process.id, how }) }),
     })
     const stop = Effect.callback<void>((resume) => {

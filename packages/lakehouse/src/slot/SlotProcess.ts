@@ -144,7 +144,8 @@ export class SlotProcess {
   async dispose(): Promise<void> {
     if (this.ended === undefined) this.kill()
     await this.exited
-    await rm(this.folder, { recursive: true, force: true })
+    // What cannot be removed now is removed at the pool's next start.
+    await rm(this.folder, { recursive: true, force: true }).catch(() => {})
   }
 
   private send(message: ToSlot): void {

@@ -56,16 +56,17 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
     let failedStarts = 0
     const timers = new Set<NodeJS.Timeout>()
 
-    mkdirSync(options.folder, { recursive: true, mode: 0o700 })
+    // Of this pool alone: pools are made at different times, and each empties its folder when it is.
+    const folder = join(options.folder, options.name)
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
     // What slots of a node that was killed left behind.
-    for (const entry of readdirSync(options.folder))
-      rmSync(join(options.folder, entry), { recursive: true, force: true })
+    for (const entry of readdirSync(folder)) rmSync(join(folder, entry), { recursive: true, force: true })
 
     const start = (): void => {
       if (isClosed) return
       const name = String(++number)
       const id = `${options.name}/${name}`
-      const process = new SlotProcess(options, id, join(options.folder, name), (text) =>
+      const process = new SlotProcess(options, id, join(folder, name), (text) =>
         log("Debug", "slot output", { slot: id, output: text }),
       )
       alive.add(process)
@@ -79,7 +80,7 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
         offer(process)
       })
       process.exited.then(async (how) => {
-        await process.dispose()
+        void process.dispose()
         if (isClosed || !alive.delete(process)) return
         remove(free, process)
         replaced++

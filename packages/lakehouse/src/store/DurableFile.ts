@@ -56,7 +56,19 @@ const write = async (path: string, bytes: Uint8Array): Promise<void> => {
 const creating = new Set<Promise<void>>()
 
 const createFolder = async (folder: string): Promise<void> => {
-  const first = await fs.mkdir(folder, { recursive: true })
+  const first = await fs.mkdir(folder, { recursive: true }).catch(async (cause) => {
+    if (codeOf(cause) !== "ENOENT") throw cause
+    // On a read-only file system Node reports a folder as missing that it could not make: ask for the real reason.
+    const existing = (path: string): Promise<boolean> =>
+      fs.stat(path).then(
+        () => true,
+        () => false,
+      )
+    let missing = folder
+    while (!(await existing(dirname(missing)))) missing = dirname(missing)
+    await fs.mkdir(missing)
+    throw cause
+  })
   if (first === undefined) return
   // The entry of each new folder lives in its parent.
   for (let created = folder; ; created = dirname(created)) {

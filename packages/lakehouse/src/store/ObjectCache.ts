@@ -76,7 +76,7 @@ const touchEveryMs = Duration.toMillis("10 minutes")
 const parseName = (
   name: string,
 ): { readonly id: string; readonly sizeBytes: number; readonly crc32: string } | undefined => {
-  const match = /^([0-9a-f]{64})-(\d+)-([0-9a-f]{8})$/.exec(name)
+  const match = /^([0-9a-f]{64})-(\d+)-([0-9a-f]{8})-[0-9a-f-]{36}$/.exec(name)
   return match === null ? undefined : { id: match[1]!, sizeBytes: Number(match[2]), crc32: match[3]! }
 }
 
@@ -93,19 +93,29 @@ export const makeObjectCache = Effect.fnUntraced(function* (
   let usedBytes = 0
 
   const idOf = (key: string) => createHash("sha256").update(`${options.source}/${key}`).digest("hex")
-  const nameOf = (id: string, { sizeBytes, crc32 }: Fetched) => join(folder, `${id}-${sizeBytes}-${crc32}`)
+  // A name of its own for each copy: an old one may still be on its way out when the next one of its key comes in.
+  const freshPath = (id: string, { sizeBytes, crc32 }: Fetched) =>
+    join(folder, `${id}-${sizeBytes}-${crc32}-${randomUUID()}`)
   const unavailable = (key: string) => (cause: unknown) =>
     new StoreUnavailable({ key, reason: diskFault(folder, cause).reason, cause })
   const disk = <A>(key: string, step: () => Promise<A>) => Effect.tryPromise({ try: step, catch: unavailable(key) })
 
   const showUsed = Effect.suspend(() => setCacheBytes(usedBytes))
 
+  /** Its bytes count until they are gone from the disk. */
   const drop = (id: string, copy: Copy) =>
     Effect.suspend(() => {
       copies.delete(id)
-      usedBytes -= copy.sizeBytes
-      return Effect.andThen(showUsed, Effect.ignore(disk(copy.path, () => fs.rm(copy.path, { force: true }))))
-    })
+      return Effect.ignore(disk(copy.path, () => fs.rm(copy.path, { force: true })))
+    }).pipe(
+      Effect.andThen(
+        Effect.suspend(() => {
+          usedBytes -= copy.sizeBytes
+          return showUsed
+        }),
+      ),
+      Effect.uninterruptible,
+    )
 
   /** Takes the bytes off the budget, evicting what nobody holds. */
   const tryReserve = Effect.fnUntraced(function* (budget: Budget, bytes: number) {
@@ -153,21 +163,14 @@ export const makeObjectCache = Effect.fnUntraced(function* (
           orElse: () => Effect.fail(tooSmall(key, bytes)),
         })
       return options.fetch(key, target, grant).pipe(
-        Effect.tap((fetched) =>
-          disk(key, async () => {
+        Effect.flatMap((fetched) => {
+          const path = freshPath(id, fetched)
+          return disk(key, async (): Promise<Copy> => {
             await fs.chmod(target, 0o444)
-            await fs.rename(target, nameOf(id, fetched))
-          }),
-        ),
-        Effect.map(
-          (fetched): Copy => ({
-            ...fetched,
-            path: nameOf(id, fetched),
-            holders: 0,
-            checked: true,
-            touchedAt: Date.now(),
-          }),
-        ),
+            await fs.rename(target, path)
+            return { ...fetched, path, holders: 0, checked: true, touchedAt: Date.now() }
+          })
+        }),
         Effect.onError(() =>
           Effect.suspend(() => {
             usedBytes -= budget.bytes
@@ -266,8 +269,10 @@ export const makeObjectCache = Effect.fnUntraced(function* (
     return known.sort((left, right) => left.copy.touchedAt - right.copy.touchedAt)
   })
   for (const { id, copy } of found) {
-    copies.set(id, copy)
+    const older = copies.get(id)
     usedBytes += copy.sizeBytes
+    if (older !== undefined) yield* drop(id, older)
+    copies.set(id, copy)
   }
   yield* tryReserve({ bytes: 0 }, 0) // the limit may be lower than it was
   yield* showUsed
@@ -287,7 +292,7 @@ export const makeObjectCache = Effect.fnUntraced(function* (
         const id = idOf(key)
         const budget: Budget = { bytes: 0 }
         if (copies.has(id) || flights.has(id) || !(yield* tryReserve(budget, file.sizeBytes))) return
-        const path = nameOf(id, file)
+        const path = freshPath(id, file)
         yield* disk(key, async () => {
           await fs.chmod(file.path, 0o444)
           await fs.rename(file.path, path)

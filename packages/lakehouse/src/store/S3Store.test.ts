@@ -25,7 +25,10 @@ const s3Server = (port = 0) =>
 
 const partBytes = 5 << 20
 
-const storeAt = Effect.fnUntraced(function* (endpoint: string) {
+// Long enough for a busy machine; tests that wait for a deadline bring shorter ones.
+const deadlines = { metadata: Duration.seconds(2), data: Duration.seconds(5) }
+
+const storeAt = Effect.fnUntraced(function* (endpoint: string, timeouts = deadlines) {
   const cacheFolder = join(yield* folder, "cache")
   const context = yield* Layer.build(
     S3Store.layer({
@@ -33,7 +36,7 @@ const storeAt = Effect.fnUntraced(function* (endpoint: string) {
       region: "us-east-1",
       bucket: "faults",
       credentials: { accessKey: Redacted.make("test"), secretKey: Redacted.make("test") },
-      timeouts: { metadata: Duration.millis(400), data: Duration.millis(1200) },
+      timeouts,
       cache: { folder: cacheFolder, maxBytes: 64 << 20 },
       partBytes,
       resilience: { firstDelay: "5 millis", failuresToOpen: 4, openFor: "150 millis" },
@@ -42,12 +45,13 @@ const storeAt = Effect.fnUntraced(function* (endpoint: string) {
   return { store: Context.get(context, ObjectStore), cacheFolder }
 })
 
-const setUp = Effect.gen(function* () {
+const setUpWith = Effect.fnUntraced(function* (timeouts = deadlines) {
   const server = yield* s3Server()
   const proxy = yield* makeFaultProxy(`http://127.0.0.1:${server.port}`)
-  const { cacheFolder, store } = yield* storeAt(proxy.url)
+  const { cacheFolder, store } = yield* storeAt(proxy.url, timeouts)
   return { proxy, store, cacheFolder }
 })
+const setUp = setUpWith()
 
 const text = (value: string) => new TextEncoder().encode(value)
 const shown = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
@@ -75,7 +79,7 @@ describe("S3Store", () => {
   ] as const) {
     it.live(`survives ${typeof fault === "string" ? `a ${fault}` : `status ${fault.status}`} in every call`, () =>
       Effect.gen(function* () {
-        const { proxy, store } = yield* setUp
+        const { proxy, store } = yield* setUpWith({ metadata: Duration.millis(200), data: Duration.millis(300) })
         // A hanging try takes its whole deadline, and no try starts once retrying has lasted that long.
         const failures = fault === "hang" ? 1 : 2
         const withFault = <A, E>(effect: Effect.Effect<A, E>) =>
@@ -121,12 +125,12 @@ describe("S3Store", () => {
 
   it.live("ends a call whose body trickles in, within its deadlines", () =>
     Effect.gen(function* () {
-      const { proxy, store } = yield* setUp
+      const { proxy, store } = yield* setUpWith({ metadata: Duration.seconds(1), data: Duration.millis(600) })
       yield* store.put("a", text("x".repeat(1000)))
       proxy.rule(() => "trickle")
       const [took, failure] = yield* Effect.timed(Effect.flip(store.get("a")))
       assert.strictEqual(failure._tag, "StoreUnavailable")
-      assert.include(failure.message, "no answer within 1.2 s")
+      assert.include(failure.message, "no answer within 0.6 s")
       assert.isBelow(Duration.toMillis(took), 4000)
     }).pipe(Effect.scoped),
   )
@@ -163,7 +167,7 @@ describe("S3Store", () => {
       const [took, refused] = yield* Effect.timed(Effect.flip(store.get("a")))
       assert.include(refused.message, "held back")
       assert.include(refused.message, "status 500") // the reason is not lost
-      assert.isBelow(Duration.toMillis(took), 50)
+      assert.isBelow(Duration.toMillis(took), 500)
       assert.strictEqual(proxy.seen.length, before)
       assert.strictEqual((yield* Effect.flip(store.health))._tag, "StoreUnavailable")
 
@@ -209,7 +213,8 @@ describe("S3Store", () => {
 
       proxy.rule(({ url }) => (url.includes("partNumber=2") ? "hang" : "pass"))
       const upload = yield* Effect.forkChild(store.putFile("large", path))
-      yield* Effect.sleep("150 millis")
+      const reached = Effect.sync(() => requestsFor(proxy, "partNumber=2").length === 2)
+      yield* Effect.repeat(Effect.andThen(Effect.sleep("5 millis"), reached), { until: (isReached) => isReached })
       yield* Fiber.interrupt(upload)
 
       const begun = requestsFor(proxy, "uploads").filter(({ method }) => method === "POST")

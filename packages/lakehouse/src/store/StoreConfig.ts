@@ -1,5 +1,5 @@
 import { join } from "node:path"
-import { Config, Effect, Layer, Option, Schema } from "effect"
+import { Config, Duration, Effect, Layer, Option, Schema } from "effect"
 import { FileStore } from "./FileStore.ts"
 import type { ObjectStore, StoreUnavailable } from "./ObjectStore.ts"
 import type { S3Settings } from "./S3Settings.ts"
@@ -30,10 +30,31 @@ const storeConfig = Config.all({
   sessionToken: Config.option(Config.Redacted("S3_SESSION_TOKEN")),
   useSsl: Config.withDefault(Config.Boolean("S3_USE_SSL"), false),
   region: Config.withDefault(Config.NonEmptyString("S3_REGION"), "us-east-1"),
-  metadata: Config.withDefault(Config.Duration("S3_METADATA_TIMEOUT"), defaultTimeouts.metadata),
-  data: Config.withDefault(Config.Duration("S3_DATA_TIMEOUT"), defaultTimeouts.data),
+  metadata: Config.option(Config.String("S3_METADATA_TIMEOUT")),
+  data: Config.option(Config.String("S3_DATA_TIMEOUT")),
   cacheBytes: Config.withDefault(Config.Int("S3_CACHE_BYTES"), 10 * 1024 ** 3),
 })
+
+const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, second: 1000, m: 60_000, minute: 60_000 }
+
+/** `500ms`, `10s`, `1m`, `10 seconds`. */
+const timeOf = (
+  setting: string,
+  text: Option.Option<string>,
+  fallback: Duration.Duration,
+): Effect.Effect<Duration.Duration, StoreMisconfigured> => {
+  if (Option.isNone(text)) return Effect.succeed(fallback)
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|seconds?|minutes?)$/.exec(text.value.trim())
+  const unit = match === null ? undefined : (unitMs[match[2]!] ?? unitMs[match[2]!.replace(/s$/, "")])
+  return match === null || unit === undefined || Number(match[1]) === 0
+    ? Effect.fail(
+        new StoreMisconfigured({
+          setting,
+          reason: `is "${text.value}", which is no time. Write it like 10s or 500ms.`,
+        }),
+      )
+    : Effect.succeed(Duration.millis(Number(match[1]) * unit))
+}
 
 const urlOf = (endpoint: string, useSsl: boolean): Effect.Effect<string, StoreMisconfigured> => {
   const url = endpoint.includes("://") ? endpoint : `${useSsl ? "https" : "http"}://${endpoint}`
@@ -75,7 +96,10 @@ const settingsOf = Effect.fnUntraced(function* (
           },
         }
       : {}),
-    timeouts: { metadata: config.metadata, data: config.data },
+    timeouts: {
+      metadata: yield* timeOf("S3_METADATA_TIMEOUT", config.metadata, defaultTimeouts.metadata),
+      data: yield* timeOf("S3_DATA_TIMEOUT", config.data, defaultTimeouts.data),
+    },
     cache: { folder: cacheFolder, maxBytes: config.cacheBytes },
   }
 })

@@ -81,7 +81,9 @@ export const planQuery = Effect.fn("QueryPlan.plan")(function* (request: QueryRe
 
   if (showTables(sql)) {
     const all = yield* tablesInScope(request)
-    const values = all.map(({ key }) => `(${quoteText(`${key.layer}.${key.name}`)})`).join(", ")
+    const scope = request.namespace ?? defaultNamespace
+    const shown = all.map(({ key }) => (key.namespace === scope ? `${key.layer}.${key.name}` : textOf(key)))
+    const values = shown.map((name) => `(${quoteText(name)})`).join(", ")
     const list =
       values === "" ? "select null::varchar as name where false" : `from (values ${values}) as t(name) order by name`
     return {

@@ -51,7 +51,11 @@ export const claimRuns = Effect.gen(function* () {
     Effect.suspend(() => {
       const work = active.get(runId)
       if (work === undefined) {
-        if (reason === "cancelled" && earlyCancels.size < maxEarlyCancels) earlyCancels.add(runId)
+        if (reason === "cancelled") {
+          earlyCancels.add(runId)
+          // The oldest one belongs to a run that had ended already.
+          if (earlyCancels.size > maxEarlyCancels) earlyCancels.delete(earlyCancels.values().next().value!)
+        }
         return Effect.void
       }
       work.stop ??= reason

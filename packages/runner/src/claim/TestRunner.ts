@@ -13,7 +13,7 @@ import {
 import { type Duration, Effect, Layer } from "effect"
 import { RunnerConfig, type RunnerSettings } from "../RunnerConfig.ts"
 import { RunnerRole } from "../RunnerRole.ts"
-import { RunnerSlots } from "../sandbox/RunnerSlots.ts"
+import { CheckSlots } from "../sandbox/RunnerSlots.ts"
 import { testControl } from "./TestControl.ts"
 import { TestFaults, withFaults } from "./TestFaults.ts"
 
@@ -29,10 +29,10 @@ const configured = (path: string, settings: Partial<RunnerSettings>) =>
     Effect.map(RunnerConfig, (defaults) => RunnerConfig.of({ ...defaults, ...settings })),
   ).pipe(Layer.provide(RunnerConfig.layer({ slotFolder: join(path, "slots"), node: "test" })))
 
-/** Slot processes alone. */
-export const testSlots = Layer.unwrap(
+/** What looks at projects, alone. */
+export const testCheckSlots = Layer.unwrap(
   Effect.map(folder, (path) =>
-    RunnerSlots.layer.pipe(Layer.provide(Layer.mergeAll(SlotPools.layer, configured(path, { slots: 1 })))),
+    CheckSlots.layer.pipe(Layer.provide(Layer.mergeAll(SlotPools.layer, configured(path, { slots: 1 })))),
   ),
 )
 

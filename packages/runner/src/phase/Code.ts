@@ -1,6 +1,6 @@
 import { blobKey, type PipelineConfig, type RunTarget } from "@rat/domain"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "@rat/lakehouse"
-import { Cache, Context, Effect, Layer } from "effect"
+import { Cache, Context, Duration, Effect, Exit, Layer } from "effect"
 import { effectiveConfig } from "../template/EffectiveConfig.ts"
 import type { Issue } from "../template/Issue.ts"
 import { isQualityTest, type QualityHeader, readQualityHeader } from "../template/QualityHeader.ts"
@@ -25,7 +25,7 @@ export interface Code {
 const codePath = "pipeline.sql"
 const configPath = "config.yaml"
 /** Files and versions of pipelines that a node remembers. */
-const capacity = 2_000
+const capacity = 500
 
 const listed = (target: RunTarget, path: string, issues: ReadonlyArray<Issue>): ReadonlyArray<string> =>
   issues.map(
@@ -45,10 +45,11 @@ export class Codes extends Context.Service<
     Codes,
     Effect.gen(function* () {
       const store = yield* ObjectStore
-      const blobs = yield* Cache.make({
-        capacity,
-        lookup: (hash: string) => Effect.map(store.get(blobKey(hash)), (bytes) => new TextDecoder().decode(bytes)),
-      })
+      const blobs = yield* Cache.makeWith(
+        (hash: string) => Effect.map(store.get(blobKey(hash)), (bytes) => new TextDecoder().decode(bytes)),
+        // A failure is not remembered: the store may answer the next time.
+        { capacity, timeToLive: (exit) => (Exit.isSuccess(exit) ? Duration.infinity : Duration.zero) },
+      )
       const configs = new Map<string, ReturnType<typeof effectiveConfig>>()
 
       const load = Effect.fn("Codes.load")(function* (target: RunTarget) {

@@ -22,6 +22,12 @@ const linkFile = async (from: string, to: string): Promise<void> => {
   }
 }
 
+/** Not recursive: the folder of a slot that died must not come back. */
+const makeFolder = (path: string): Promise<void> =>
+  mkdir(path).catch((error) => {
+    if (!isErrno(error) || error.code !== "EEXIST") throw error
+  })
+
 const inSlot = (what: string, run: () => Promise<void>) =>
   Effect.tryPromise({
     try: run,
@@ -57,7 +63,7 @@ export type Inputs = Effect.Success<ReturnType<typeof makeInputs>>
 export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
   const store = yield* ObjectStore
   const folder = join(slot.folder, "in", "data")
-  yield* inSlot("A folder", () => mkdir(folder, { recursive: true }).then(() => {}))
+  yield* inSlot("The slot's folder", () => makeFolder(folder))
   const paths = new Map<string, string>()
   const linked = new Set<string>()
 
@@ -92,7 +98,7 @@ export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
     addZone: (listing: ZoneListing) => {
       const zone = join(landingFolder(slot), listing.zone)
       return Effect.andThen(
-        inSlot("A folder", () => mkdir(zone, { recursive: true }).then(() => {})),
+        inSlot("The slot's folder", () => makeFolder(landingFolder(slot)).then(() => makeFolder(zone))),
         Effect.forEach(
           listing.files,
           (file) =>

@@ -7,7 +7,7 @@ import { databaseOf } from "../template/RelationName.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
 import type { Code, QualityFile } from "./Code.ts"
 import type { Committed } from "./Commit.ts"
-import { type Resolved, viewOf } from "./Resolve.ts"
+import { isViewOf, type Resolved, viewOf } from "./Resolve.ts"
 import { RunFailed } from "./RunFailed.ts"
 
 /** Violating rows that are stored with a result, and shown in the log and in the run's error. */
@@ -106,10 +106,12 @@ export const runQualityTests = Effect.fn("Quality.run")(function* (
   const planner = yield* ScanPlanner
   const plan = yield* planner.plan(committed.metadataLocation)
   yield* resolved.inputs.addTable(plan)
+  // Where the pipeline read its own table, that was the one before the run.
+  const others = resolved.views.filter((view) => !isViewOf(view, run.key))
   const able = resolved.tests.flatMap((problem, index) => (problem === null ? [index] : []))
   const replies = yield* slot.call<ReadonlyArray<QualityReply>>("quality", {
     home: databaseOf(run.key.namespace),
-    views: [...resolved.views, viewOf(run.key, plan.relation(resolved.inputs.pathOf))],
+    views: [...others, viewOf(run.key, plan.relation(resolved.inputs.pathOf))],
     tests: able,
     timeoutMs: config.qualityTimeoutSeconds * 1_000,
     sampleRows,

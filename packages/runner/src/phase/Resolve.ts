@@ -8,7 +8,7 @@ import { didYouMean } from "../template/Suggestion.ts"
 import type { Rendered, TemplateContext } from "../template/Template.ts"
 import { type ActiveRun, shownPath } from "./ActiveRun.ts"
 import type { Code } from "./Code.ts"
-import { type Inputs, landingFolder, makeInputs, withSlotFiles } from "./Inputs.ts"
+import { type Inputs, landingFolder, makeInputs } from "./Inputs.ts"
 import { type OwnTable, readOwnTable } from "./OwnTable.ts"
 import { type ReadTable, resolveReference, resolveZone } from "./References.ts"
 import { RunFailed } from "./RunFailed.ts"
@@ -145,9 +145,7 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
   if (rendered.usesThis && own.base !== null && !tables.has(String(key))) {
     tables.set(String(key), { key, plan: yield* planner.plan(own.base.metadataLocation) })
   }
-  yield* Effect.forEach(tables.values(), ({ plan }) => inputs.addTable(plan), { concurrency: lookupConcurrency }).pipe(
-    withSlotFiles(slot),
-  )
+  yield* Effect.forEach(tables.values(), ({ plan }) => inputs.addTable(plan), { concurrency: lookupConcurrency })
   const read = rendered.refs.concat(rendered.usesThis ? ["this"] : [])
   if (read.length > 0) run.log.add("debug", `Reads ${read.join(", ")}`)
   for (const listing of zones) {
@@ -171,3 +169,6 @@ export const viewOf = (key: { namespace: string; layer: string; name: string }, 
   name: key.name,
   sql,
 })
+
+export const isViewOf = (view: View, key: { namespace: string; layer: string; name: string }): boolean =>
+  view.database === databaseOf(key.namespace) && view.schema === key.layer && view.name === key.name

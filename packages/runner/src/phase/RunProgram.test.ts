@@ -14,9 +14,11 @@ const failed = (end: TestEnd) => {
   return end.failure
 }
 
+const logMaxLines = 40
+const logMaxMessage = 400
 const memoryLimitBytes = 200 * 1_048_576
 
-layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds: 1 } }), {
+layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds: 1, logMaxLines, logMaxMessage } }), {
   excludeTestServices: true,
 })("A run", (it) => {
   it.effect("publishes the rows of its last statement", () =>
@@ -218,6 +220,32 @@ layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds
         lines.join("\n"),
       )
       assert.ok(lines.some((line) => line.startsWith("Sample violations for 'few':\n")))
+    }),
+  )
+
+  it.effect("cannot influence its tests by what it leaves in the engine", () =>
+    Effect.gen(function* () {
+      const control = yield* TestControl
+      const { quality } = failed(
+        yield* control.run({
+          name: "cheating",
+          files: {
+            "pipeline.sql":
+              'create schema "default".bronze; create table "default".bronze.cheating as select 1 as a where false; create macro bad(x) as false; create temp table t as select 1; select 1 as a',
+            "tests/quality/macro.sql": "select * from {{ this }} where bad(a)",
+            "tests/quality/rows.sql": "select * from {{ this }} where a = 1",
+            "tests/quality/temp.sql": "select * from t where false",
+          },
+        }),
+      )
+      assert.deepStrictEqual(
+        quality.map(({ status, violations }) => [status, violations]),
+        [
+          ["error", null],
+          ["failed", 1],
+          ["error", null],
+        ],
+      )
     }),
   )
 
@@ -457,6 +485,30 @@ layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds
       const failure = failed(yield* control.run(of("select 'x' as a, 2 as b")))
       assert.strictEqual(failure.code, "schema.mismatch")
       assert.deepStrictEqual(yield* rowsOf("bronze.typed", "*"), [[1]])
+    }),
+  )
+
+  it.effect("has a log that ends at its limit of lines, and lines that end at theirs", () =>
+    Effect.gen(function* () {
+      const control = yield* TestControl
+      const tests = Array.from({ length: 30 }, (_, i) => [
+        `tests/quality/t${i}.sql`,
+        `-- @severity: warn\n-- @description: ${"long ".repeat(100)}\nselect * from {{ this }}`,
+      ])
+      const end = yield* control.run({
+        name: "chatty",
+        files: { "pipeline.sql": "select 1 as a", ...Object.fromEntries(tests) },
+      })
+      succeeded(end)
+      const logs = control.logs(end.runId)
+      assert.strictEqual(logs.length, logMaxLines)
+      assert.strictEqual(logs.at(-1)?.message, `The log ends here: it has reached its limit of ${logMaxLines} lines.`)
+      assert.ok(logs.every(({ message }) => message.length <= logMaxMessage + 20))
+      assert.ok(logs.some(({ message }) => message.endsWith("… (line cut)")))
+      assert.deepStrictEqual(
+        logs.map(({ seq }) => seq),
+        logs.map((_, index) => index + 1),
+      )
     }),
   )
 

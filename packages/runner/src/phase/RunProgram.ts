@@ -1,5 +1,5 @@
 import { type ClaimedRun, type LeaseLost, RefName, RunFailure, RunOutcome, runBranch, TableKey } from "@rat/domain"
-import { Cause, Effect } from "effect"
+import { Cause, Effect, Schedule } from "effect"
 import { RunControl } from "../claim/RunControl.ts"
 import { RunnerConfig } from "../RunnerConfig.ts"
 import { RunnerSlots } from "../sandbox/RunnerSlots.ts"
@@ -10,6 +10,7 @@ import { commit } from "./Commit.ts"
 import { untilReached } from "./ControlCall.ts"
 import { execute } from "./Execute.ts"
 import { failureOf } from "./Failure.ts"
+import { withSlotFiles } from "./Inputs.ts"
 import type { PhaseClock } from "./PhaseClock.ts"
 import { type Publishable, publish } from "./Publish.ts"
 import { requirePassing, runQualityTests } from "./Quality.ts"
@@ -49,7 +50,7 @@ const prepare = (attempt: Attempt, run: ActiveRun) =>
     )
     const seconds = code.config.timeout_seconds ?? config.runTimeoutSeconds
     return yield* Effect.gen(function* () {
-      const resolved = yield* clock.within("resolve", resolve(run, code, slot))
+      const resolved = yield* clock.within("resolve", withSlotFiles(slot)(resolve(run, code, slot)))
       const executed = yield* clock.within("execute", execute(run, code, resolved, slot))
       const written = yield* clock.within("write", write(run, executed, resolved, slot))
       run.log.add("info", `Query returned ${written.rows} rows`)
@@ -76,11 +77,26 @@ const prepare = (attempt: Attempt, run: ActiveRun) =>
     )
   }).pipe(Effect.scoped)
 
+/** How often, and after what pause, a run whose slot dies before it has executed anything takes another slot. */
+const maxFreshSlots = 3
+const freshSlot = Schedule.exponential("20 millis")
+
+const isSlotDied = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "SlotDied"
+
 const runPipeline = Effect.fnUntraced(function* (attempt: Attempt, first: ActiveRun) {
   for (let round = 0; ; round++) {
     attempt.slotFree(false)
     const run = { ...first, round }
-    const ready = yield* prepare(attempt, run).pipe(Effect.ensuring(Effect.sync(() => attempt.slotFree(true))))
+    const ready = yield* prepare(attempt, run).pipe(
+      // Not the run's doing, then. What kills slots by being executed must not kill several.
+      Effect.retry({
+        times: maxFreshSlots,
+        schedule: freshSlot,
+        while: (error) => isSlotDied(error) && ["branch", "resolve"].includes(run.clock.current()),
+      }),
+      Effect.ensuring(Effect.sync(() => attempt.slotFree(true))),
+    )
     const isConflict = yield* run.clock.within(
       "publish",
       publish(run, ready).pipe(
@@ -102,7 +118,10 @@ const runNothing = Effect.fnUntraced(function* (attempt: Attempt) {
   const { clock, claimed } = attempt
   yield* clock
     .within("execute", Effect.scoped(Effect.flatMap(slots.acquire, (slot) => slot.call("noop", null))))
-    .pipe(Effect.ensuring(Effect.sync(() => attempt.slotFree(true))))
+    .pipe(
+      Effect.retry({ times: maxFreshSlots, schedule: freshSlot, while: isSlotDied }),
+      Effect.ensuring(Effect.sync(() => attempt.slotFree(true))),
+    )
   yield* untilReached(
     Effect.suspend(() =>
       control.Succeed({

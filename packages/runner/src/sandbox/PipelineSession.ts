@@ -117,10 +117,7 @@ export class PipelineSession {
       }
       this.#engine = await DuckDb.open({ ...this.#limits, memoryLimitBytes })
     }
-    const databases = new Set([home, ...views.map((view) => view.database)])
-    const session = await this.#engine.begin([...databases] as [string, ...Array<string>])
-    this.#session = session
-    await this.#createViews(session, views)
+    const session = await this.#begin(home, views)
     return await this.#placed(script, async () => {
       const { prepared, statement, statements } = await this.#prepareLast(session, script)
       try {
@@ -160,9 +157,9 @@ export class PipelineSession {
     { home, views, tests, timeoutMs, sampleRows }: QualityArgs,
     signal: AbortSignal,
   ): Promise<ReadonlyArray<QualityReply>> {
-    const session = this.#session ?? (await this.#engine.begin([home]))
-    this.#session = session
-    await this.#createViews(session, views)
+    // A session of its own: what the pipeline left (tables, macros, views over views) must not decide about its tests.
+    await this.#engine.reset()
+    const session = await this.#begin(home, views)
     const replies: Array<QualityReply> = []
     for (const index of tests) {
       const script = this.#tests[index]
@@ -238,6 +235,14 @@ export class PipelineSession {
       })
     }
     return { prepared, statement, statements: statements.length }
+  }
+
+  async #begin(home: string, views: ReadonlyArray<View>): Promise<DuckDbSession> {
+    const databases = new Set([home, ...views.map((view) => view.database)])
+    const session = await this.#engine.begin([...databases] as [string, ...Array<string>])
+    this.#session = session
+    await this.#createViews(session, views)
+    return session
   }
 
   async #createViews(session: DuckDbSession, views: ReadonlyArray<View>): Promise<void> {

@@ -68,7 +68,7 @@ export interface CopyReply {
 
 export interface QualityArgs {
   readonly home: string
-  /** Added to, or in place of, the views of `execute`. */
+  /** All that the tests may read; nothing of `execute` is left. */
   readonly views: ReadonlyArray<View>
   /** Tests by their index in `RenderArgs`, in the order in which they run. */
   readonly tests: ReadonlyArray<number>

@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { NamespaceName, ProjectFile } from "@rat/domain"
 import { Effect } from "effect"
-import { testSlots } from "../claim/TestRunner.ts"
+import { testCheckSlots } from "../claim/TestRunner.ts"
 import { validate } from "./Project.ts"
 
 const check = (files: Readonly<Record<string, string>>, known: ReadonlyArray<string> = []) =>
@@ -22,7 +22,7 @@ const check = (files: Readonly<Record<string, string>>, known: ReadonlyArray<str
 const raw = "pipelines/bronze/raw/pipeline.sql"
 const clean = "pipelines/silver/clean/pipeline.sql"
 
-layer(testSlots, { excludeTestServices: true })("A project", (it) => {
+layer(testCheckSlots, { excludeTestServices: true })("A project", (it) => {
   it.effect("without mistakes has no issues", () =>
     Effect.gen(function* () {
       const issues = yield* check(

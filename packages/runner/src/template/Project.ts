@@ -1,7 +1,7 @@
 import type { NamespaceName, ProjectFile, ProjectIssue } from "@rat/domain"
 import { Effect } from "effect"
 import type { CheckArgs, CheckReply } from "../sandbox/RunnerOps.ts"
-import { RunnerSlots } from "../sandbox/RunnerSlots.ts"
+import { CheckSlots } from "../sandbox/RunnerSlots.ts"
 import { findCycles } from "./Cycles.ts"
 import { effectiveConfig } from "./EffectiveConfig.ts"
 import { type Issue, placeOf } from "./Issue.ts"
@@ -135,7 +135,7 @@ const templateIssues = Effect.fnUntraced(function* (namespace: NamespaceName, la
       }))
   })
   if (checks.length === 0) return []
-  const slots = yield* RunnerSlots
+  const slots = yield* (yield* CheckSlots).pool
   const reply = yield* Effect.scoped(
     Effect.flatMap(slots.acquire, (slot) => slot.call<CheckReply>("check", { files: checks } satisfies CheckArgs)),
   )

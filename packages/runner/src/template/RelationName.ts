@@ -1,8 +1,18 @@
-/** Databases that every DuckDB instance has; a namespace of that name gets another one. `$` is in no namespace. */
-const taken = new Set(["memory", "system", "temp"])
+/** Names of databases that would mean something else to the engine. */
+const taken = new Set([
+  "bronze",
+  "silver",
+  "gold",
+  "system",
+  "temp",
+  "main",
+  "memory",
+  "information_schema",
+  "pg_catalog",
+])
 
-/** Name of the database that holds a namespace's views in a slot. */
-export const databaseOf = (namespace: string): string => (taken.has(namespace) ? `${namespace}$` : namespace)
+/** Name of the database that holds a namespace's views in a slot. `:` is in no namespace. */
+export const databaseOf = (namespace: string): string => (taken.has(namespace) ? `${namespace}:` : namespace)
 
 export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`
 

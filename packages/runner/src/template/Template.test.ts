@@ -23,7 +23,7 @@ describe("A template", () => {
     [
       ["names a table of its own namespace", "from {{ ref('bronze.raw') }}", `from "default"."bronze"."raw"`],
       ["names a table of another namespace", `{{ ref("sales.gold.day") }}`, `"sales"."gold"."day"`],
-      ["names a table whose namespace is a name of the engine's", "{{ ref('temp.gold.day') }}", `"temp$"."gold"."day"`],
+      ["names a table whose namespace is a name of the engine's", "{{ ref('temp.gold.day') }}", `"temp:"."gold"."day"`],
       ["names a table with a hyphen", "{{ ref('bronze.raw-data') }}", `"default"."bronze"."raw-data"`],
       ["names its own table", "{{ this }}", `"default"."silver"."flights"`],
       ["names a landing zone", "read_csv('{{ landing_zone('raw') }}')", "read_csv('/slot/in/landing/raw/**')"],

@@ -1,6 +1,8 @@
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { HttpBody, HttpServerResponse } from "effect/http"
 
+import { openStream } from "../telemetry/Metrics.ts"
+
 /**
  * Says that the server is about to stop. Requests that are being answered finish; event streams, which have no end of
  * their own, are told and closed, so that their clients reconnect elsewhere.
@@ -38,7 +40,7 @@ export const withDrain =
       const body = response.body
       if (body._tag === "Stream" && body.contentType.startsWith("text/event-stream")) {
         const stream = Stream.concat(
-          Stream.interruptWhen(body.stream, drain.await),
+          Stream.interruptWhen(Stream.unwrap(Effect.as(openStream, body.stream)), drain.await),
           Stream.fromEffect(drain.begun).pipe(
             Stream.flatMap((told) => (told ? Stream.succeed(farewell) : Stream.empty)),
           ),

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto"
 import { Context, Effect } from "effect"
 import { HttpMiddleware, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { countHttpRequest } from "../telemetry/Metrics.ts"
 import { type BodyLimits, withBodyLimit } from "./BodyLimit.ts"
 import { type Drain, withDrain } from "./Drain.ts"
 import { withETag } from "./ETag.ts"
 import { failureResponse, unsupportedMediaType } from "./FailureResponse.ts"
-import { withFilePaths } from "./FilePathRoute.ts"
+import { encodeFilePath, pathOf, withFilePaths } from "./FilePathRoute.ts"
 import { RequestId } from "./RequestId.ts"
+import { routePattern } from "./Route.ts"
 
 /** Whatever is around every route, from the outside in: request id and log, headers, CORS, envelope, ETag, limits. */
 
@@ -35,7 +37,14 @@ const withRequestId = <E, R>(app: App<E, R>) =>
     const response = yield* Effect.provideContext(app, Context.make(RequestId, requestId)).pipe(
       Effect.annotateLogs("request_id", requestId),
     )
-    const path = request.url.split("?")[0] ?? "/"
+    const path = pathOf(request.url)
+    const durationMs = performance.now() - startedAt
+    yield* countHttpRequest({
+      route: routePattern(request.method, pathOf(encodeFilePath(request.url))),
+      method: request.method,
+      status: response.status,
+      durationMs,
+    })
     if (!quietPaths.has(path)) {
       // Failures of the server are logged with their cause where they become an envelope.
       const level = response.status >= 400 && response.status < 500 ? Effect.logInfo : Effect.logDebug
@@ -45,7 +54,7 @@ const withRequestId = <E, R>(app: App<E, R>) =>
           method: request.method,
           path,
           status: response.status,
-          duration_ms: Math.round((performance.now() - startedAt) * 10) / 10,
+          duration_ms: Math.round(durationMs * 10) / 10,
         }),
       )
     }

@@ -1,9 +1,10 @@
-import { Api } from "@rat/domain"
 import { type Cause, Effect, Predicate, SchemaIssue } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiError } from "effect/http-api"
 import { envelopeResponse, refusal, wireError, wireFailure, wireStatus } from "./ErrorEnvelope.ts"
+import { pathOf } from "./FilePathRoute.ts"
 import { RequestId } from "./RequestId.ts"
+import { methodsOf } from "./Route.ts"
 
 /**
  * Turns what went wrong outside of a handler (unknown routes, bodies that are too large or do not decode, defects)
@@ -118,39 +119,18 @@ const schemaDetails = (error: HttpApiError.HttpApiSchemaError) => ({
   issues: issuesOf(error.cause.issue).map(({ field, message }) => ({ field, message })),
 })
 
-const segmentsOf = (path: string): ReadonlyArray<string> => path.split("/").filter((segment) => segment !== "")
-
-/** Routes of the contract, as segments; `:name` matches one segment. */
-const routes = Object.values(Api.groups).flatMap((group) =>
-  Object.values(group.endpoints).map((endpoint: { readonly method: string; readonly path: string }) => ({
-    method: endpoint.method,
-    segments: segmentsOf(endpoint.path),
-  })),
-)
-
 const unknownRoute = (request: HttpServerRequest.HttpServerRequest, requestId: string) => {
-  const path = request.url.split(/[?#]/)[0] ?? "/"
-  const segments = segmentsOf(path)
-  const allowed = new Set(
-    routes
-      .filter(
-        (route) =>
-          route.segments.length === segments.length &&
-          route.segments.every((segment, index) => segment.startsWith(":") || segment === segments[index]),
+  const path = pathOf(request.url)
+  const methods = methodsOf(path).join(", ")
+  return methods === ""
+    ? envelopeResponse(
+        wireError(404, `There is no route ${request.method} ${path}. /api/docs lists the routes.`, { requestId }),
       )
-      .map((route) => route.method),
-  )
-  if (allowed.size === 0) {
-    return envelopeResponse(
-      wireError(404, `There is no route ${request.method} ${path}. /api/docs lists the routes.`, { requestId }),
-    )
-  }
-  const methods = [...allowed].sort().join(", ")
-  return refusal(405, `${request.method} is not possible on ${path}. Use ${methods}.`, {
-    code: "METHOD_NOT_ALLOWED",
-    requestId,
-    headers: { allow: methods },
-  })
+    : refusal(405, `${request.method} is not possible on ${path}. Use ${methods}.`, {
+        code: "METHOD_NOT_ALLOWED",
+        requestId,
+        headers: { allow: methods },
+      })
 }
 
 /** HttpApi answers an unknown content type with plain text; clients expect the envelope everywhere. */

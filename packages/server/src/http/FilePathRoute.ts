@@ -14,6 +14,9 @@ export const encodeFilePath = (url: string): string => {
   return `${prefix}${path.replaceAll("/", "%2F")}${end === -1 ? "" : url.slice(end)}`
 }
 
+/** Path of a request target, without query and fragment. */
+export const pathOf = (url: string): string => url.split(/[?#]/)[0] ?? "/"
+
 export const withFilePaths = <A, E, R>(app: Effect.Effect<A, E, R>) =>
   Effect.updateService(app, HttpServerRequest.HttpServerRequest, (request) =>
     request.url.startsWith(prefix) ? request.modify({ url: encodeFilePath(request.url) }) : request,

@@ -9,6 +9,7 @@ import type { BodyLimits } from "./BodyLimit.ts"
 import { type Connections, trackConnections } from "./Connections.ts"
 import { Drain } from "./Drain.ts"
 import { edge } from "./Edge.ts"
+import { pathOf } from "./FilePathRoute.ts"
 
 /** Somebody else listens at the address already. */
 export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInUse", {
@@ -127,7 +128,7 @@ export const serverLayer = <A, E, R, E2, R2>(
     Layer.provide(HttpRouter.layer),
     Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { maxParamLength, caseSensitive: true })),
     Layer.provide(
-      Layer.succeed(HttpMiddleware.TracerDisabledWhen, (request) => untracedPaths.has(request.url.split("?")[0] ?? "")),
+      Layer.succeed(HttpMiddleware.TracerDisabledWhen, (request) => untracedPaths.has(pathOf(request.url))),
     ),
     Layer.provide(httpServer(settings, server)),
     Layer.provideMerge(Drain.layer),

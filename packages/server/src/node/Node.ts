@@ -50,10 +50,13 @@ import { HealthHttp } from "../system/HealthHttp.ts"
 import { IdentityHttp } from "../system/IdentityHttp.ts"
 import { TableMetadataRepository } from "../table/TableMetadataRepository.ts"
 import { TablesHttp } from "../table/TablesHttp.ts"
+import { processMetrics } from "../telemetry/Metrics.ts"
+import { MetricsHttp } from "../telemetry/MetricsHttp.ts"
 import { DataFolder } from "./DataFolder.ts"
 import { localClient } from "./LocalRpc.ts"
 import { type NodeOptions, type NodeSettings, nodeConfigProvider, nodeSettings, settingErrors } from "./NodeConfig.ts"
 import { nodeHealth } from "./NodeHealth.ts"
+import { nodeMetrics } from "./NodeMetrics.ts"
 import { unknownSettings } from "./Settings.ts"
 
 /**
@@ -124,26 +127,37 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
       stopGraceMs: settings.stopGraceMs,
     },
     groups,
-    Layer.empty,
+    MetricsHttp,
   )
   const { gitCommit, buildTime } = settings
-  const slotFolder = folder.slots
   return server.pipe(
+    Layer.provide([processMetrics({ version, gitCommit }), nodeMetrics]),
     Layer.provide(Layer.succeed(BuildInfo, { version, gitCommit, buildTime })),
     Layer.provide([runner, query]),
     Layer.provide(control),
-    Layer.provide([RunnerConfig.layer({ slotFolder }), QueryConfig.layer({ slotFolder })]),
+    Layer.provide(ActorRuntime.layerSingle),
+    Layer.provide([RunnerConfig.layer({ slotFolder: folder.slots }), QueryConfig.layer({ slotFolder: folder.slots })]),
     Layer.provide(repositories),
     Layer.provide([lakehouse, EventLog.layer, RunHub.layer, RunSettings.layer]),
     Layer.provide(StoreConfig.layerFromConfig({ dataFolder: folder.path })),
     Layer.provide(database(folder.postgres)),
-    Layer.provide(ActorRuntime.layerSingle),
     Layer.provide([NodeFileSystem.layer, NodePath.layer]),
   )
 }
 
-const nodeLayer = (settings: NodeSettings) =>
+/** A mistyped name would otherwise be silence. */
+const warnUnknown = (environment: NodeOptions["environment"]) =>
+  Layer.effectDiscard(
+    Effect.forEach(unknownSettings(environment ?? process.env), ({ name, nearest }) =>
+      Effect.logWarning("a setting is unknown and has no effect").pipe(
+        Effect.annotateLogs({ setting: name, ...(nearest === null ? {} : { meant: nearest }) }),
+      ),
+    ),
+  )
+
+const nodeLayer = (settings: NodeSettings, environment: NodeOptions["environment"]) =>
   Layer.unwrap(Effect.map(DataFolder, (folder) => nodeIn(folder, settings))).pipe(
+    Layer.provide(warnUnknown(environment)),
     Layer.provideMerge(DataFolder.layer({ path: settings.data, version })),
   )
 
@@ -160,20 +174,18 @@ export interface RunningNode {
 /**
  * Starts a node with all roles and answers when it serves requests. It stops when the scope closes: HTTP finishes what
  * it is answering, runs end or are left to the next start, slots and Postgres end. Failures are sentences for people.
+ * Logs and spans go where the caller's context says (`Telemetry.layer`).
  */
 export const startNode = Effect.fn("startNode")(
   function* (options: NodeOptions) {
-    for (const { name, nearest } of unknownSettings(options.environment ?? process.env)) {
-      yield* Effect.logWarning(
-        nearest === null
-          ? "a setting is unknown and has no effect"
-          : "a setting is unknown and has no effect; look at its name",
-      ).pipe(Effect.annotateLogs({ setting: name, ...(nearest === null ? {} : { nearest }) }))
-    }
     const settings = yield* nodeSettings
     const scope = yield* Effect.scope
     // A memo map of its own: two nodes in one process (tests) share nothing.
-    const context = yield* Layer.buildWithMemoMap(nodeLayer(settings), yield* Layer.makeMemoMap, scope)
+    const context = yield* Layer.buildWithMemoMap(
+      nodeLayer(settings, options.environment),
+      yield* Layer.makeMemoMap,
+      scope,
+    )
     const { url, host, port } = Context.get(context, ServerAddress)
     const folder = Context.get(context, DataFolder)
     yield* folder.announce(url)

@@ -111,7 +111,7 @@ export const settingErrors = <A, E, R>(
     effect,
     (error): error is Extract<E, Config.ConfigError> => error instanceof Config.ConfigError,
     (error) => {
-      // `SchemaError(Expected a number\n  at ["RAT_X"])`: the name goes to the front.
+      // `SchemaError(Expected a number\n  at [RAT_X])`: the name goes to the front.
       const text = error.message.replace(/^\w*Error\(|\s*at \["\w+"\]|\)$/g, "")
       const name = settings.find(({ env }) => error.message.includes(`"${env}"`))?.env ?? "of the environment"
       return Effect.fail(new SettingInvalid({ name, reason: `${text}.` }))

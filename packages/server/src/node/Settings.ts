@@ -32,6 +32,8 @@ export const settings: ReadonlyArray<Setting> = [
   row("CORS_ORIGINS", "http://localhost:3000", "Origins whose pages may call the API, separated by commas; * for any."),
   row("RAT_UPLOAD_LIMIT", "32MiB", "Most bytes of one upload."),
   row("RAT_STOP_GRACE_SECONDS", "10", "How long requests that are being answered may take to finish at a stop."),
+  row("RAT_LOG_FORMAT", "pretty on a terminal, json elsewhere", "How log lines look: pretty or json.", "--log-format"),
+  row("RAT_LOG_LEVEL", "info", "Least severe lines that are logged: debug, info, warn or error.", "--log-level"),
   row("RAT_GIT_COMMIT", "", "Shown by /health."),
   row("RAT_BUILD_TIME", "", "Shown by /health."),
   // Postgres
@@ -54,6 +56,7 @@ export const settings: ReadonlyArray<Setting> = [
   row("S3_USE_SSL", "false", "HTTPS for an endpoint that is given without a scheme."),
   row("S3_METADATA_TIMEOUT", "10 seconds", "Deadline of a try of small calls."),
   row("S3_DATA_TIMEOUT", "60 seconds", "Deadline of a try of calls that move data."),
+  row("S3_CACHE_BYTES", "10737418240", "Room for local copies of objects."),
   // Queue and runs
   row("RAT_MAX_PENDING_PER_PIPELINE", "10", "Pending runs of one pipeline; one more is refused."),
   row("RAT_MAX_PENDING_PER_NAMESPACE", "1000", "Pending runs of one namespace; one more is refused."),
@@ -86,6 +89,13 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_RUNNER_DRAIN_SECONDS", "10", "How long a node that stops waits for its runs."),
   row("RAT_RUN_LOG_MAX_LINES", "10000", "Lines kept of one attempt's log."),
   row("RAT_RUN_LOG_MAX_MESSAGE", "8192", "Characters kept of one log line."),
+  // Query
+  row("RAT_QUERY_SLOTS", "2", "Queries that execute at the same time."),
+  row("RAT_QUERY_MAX_WAITING", "64", "Queries that may wait for a slot; one more is refused."),
+  row("RAT_QUERY_THREADS", "the number of processors", "Threads of one query."),
+  row("RAT_QUERY_MEMORY_LIMIT", "half of the machine's memory for all slots", "Memory of one query's engine."),
+  row("RAT_QUERY_SPILL_LIMIT", "10GiB", "Bytes that one query may spill to disk, and the largest Parquet result."),
+  row("RAT_QUERY_TIMEOUT_MS", "60000", "Longest time of one query, in milliseconds."),
 ]
 
 const distance = (a: string, b: string): number => {

@@ -8,8 +8,9 @@ import {
   type RefName,
   type TableKey,
 } from "@rat/domain"
-import { Clock, Context, Effect, Layer, Pull, type Scope, Stream } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Layer, Predicate, Pull, type Scope, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
+import { countQuery } from "../telemetry/Metrics.ts"
 import { QueryClient } from "./QueryClient.ts"
 
 type Piece = QueryHead | QueryBody | QueryTail
@@ -38,8 +39,7 @@ export class QueryAnswers extends Context.Service<
     Effect.gen(function* () {
       const client = yield* QueryClient
 
-      const answer = Effect.fn("QueryAnswers.answer")(function* (request: QueryRequest) {
-        const startedAt = yield* Clock.currentTimeMillis
+      const begin = Effect.fn("QueryAnswers.answer")(function* (request: QueryRequest, startedAt: number) {
         const pull = yield* Stream.toPull(client.Query(request) as Stream.Stream<Piece, QueryError>)
         const begun: Array<Piece> = []
         while (!begun.some((piece) => piece._tag !== "Head")) {
@@ -54,8 +54,14 @@ export class QueryAnswers extends Context.Service<
           request.format === "objects" || request.format === "arrays"
             ? jsonBody(head, pieces, startedAt)
             : Stream.flatMap(pieces, (piece) => (piece._tag === "Body" ? Stream.succeed(piece.bytes) : Stream.empty))
-        return HttpServerResponse.stream(body, { contentType: head.contentType })
+        return HttpServerResponse.stream(Stream.onExit(body, count(startedAt)), { contentType: head.contentType })
       })
+
+      const answer = (request: QueryRequest) =>
+        Effect.flatMap(Clock.currentTimeMillis, (startedAt) =>
+          // A success here only says that the body has begun; it is counted when the body ends.
+          Effect.onError(begin(request, startedAt), (cause) => count(startedAt)(Exit.failCause(cause))),
+        )
 
       return QueryAnswers.of({
         answer,
@@ -74,6 +80,15 @@ export class QueryAnswers extends Context.Service<
     }),
   )
 }
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>) => {
+  if (Exit.isSuccess(exit)) return "success"
+  if (Cause.hasInterruptsOnly(exit.cause)) return "cancelled"
+  return Predicate.isTagged(Cause.squash(exit.cause), "QueryBusy") ? "refused" : "error"
+}
+
+const count = (startedAt: number) => (exit: Exit.Exit<unknown, unknown>) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => countQuery(outcomeOf(exit), now - startedAt))
 
 const encoder = new TextEncoder()
 

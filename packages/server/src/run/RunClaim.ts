@@ -67,12 +67,15 @@ export const makeClaim = Effect.gen(function* () {
         limit ${limit}::integer
       ),
       free as (
+        -- Row by row, by key: with status inside, Postgres would take the few queued rows that it remembers for granted
+        -- and read the whole queue. The outer condition sees the row as it is once locked.
         select r.id
-        from run r
-        join candidate c on c.id = r.id
+        from candidate c
+        cross join lateral (
+          select l.id, l.status from run l where l.id = c.id offset 0 for update skip locked
+        ) as r
         where r.status = 'queued'
         order by c.turn, r.id
-        for update of r skip locked
       ),
       claimed as (
         update run r

@@ -61,7 +61,7 @@ const listen = (node: string) =>
     return { control, signals }
   })
 
-const within = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.orDie(Effect.timeout(effect, "5 seconds"))
+const within = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.orDie(Effect.timeout(effect, "10 seconds"))
 
 layer(
   Layer.mergeAll(RunControl.layer, RunReaper.layer).pipe(
@@ -70,7 +70,7 @@ layer(
       Layer.mergeAll(
         RunHub.layer,
         Outbox.layer,
-        RunSettings.layerWith({ leaseSeconds: 1, maxAttempts: 2 }),
+        RunSettings.layerWith({ leaseSeconds: 2, maxAttempts: 2 }),
         PostgresCatalog.layer,
       ),
     ),
@@ -120,8 +120,8 @@ layer(
       const [second] = yield* within(Effect.repeat(asked, { until: (claimed) => claimed.length > 0 }))
       assert.deepStrictEqual([second?.lease.runId, second?.lease.attempt], [run.id, 2])
       // One that renews keeps it for longer than a lease.
-      for (let renewal = 0; renewal < 5; renewal++) {
-        yield* Effect.sleep("300 millis")
+      for (let renewal = 0; renewal < 6; renewal++) {
+        yield* Effect.sleep("400 millis")
         assert.deepStrictEqual((yield* control.Renew({ leases: [second!.lease] })).lost, [])
       }
       yield* within(

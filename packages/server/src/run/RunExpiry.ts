@@ -1,9 +1,9 @@
-import { RefName, type RunId } from "@rat/domain"
-import { Catalog } from "@rat/lakehouse"
-import { DateTime, Effect } from "effect"
+import type { RunId } from "@rat/domain"
+import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
 import { RunSettings } from "./RunSettings.ts"
@@ -18,9 +18,9 @@ const maxExpired = 100
 export const makeExpiry = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const settings = yield* RunSettings
-  const catalog = yield* Catalog
   const outbox = yield* Outbox
   const hub = yield* RunHub
+  const branches = yield* makeBranches
 
   const expire = sql<{ readonly id: RunId; readonly status: "queued" | "failed"; readonly branch: string | null }>`
     with expired as (
@@ -78,12 +78,7 @@ export const makeExpiry = Effect.gen(function* () {
     expireLeases: Effect.fn("RunRepository.expireLeases")(function* () {
       const rows = yield* Effect.gen(function* () {
         const expired = yield* expire
-        const at = DateTime.add(yield* DateTime.now, { hours: settings.branchHours })
-        for (const row of expired) {
-          if (row.status === "failed" && row.branch !== null) {
-            yield* catalog.expireBranch(RefName.make(row.branch), at)
-          }
-        }
+        for (const row of expired) if (row.status === "failed") yield* branches.expireOf(row)
         return expired
       }).pipe(sql.withTransaction, retryContention)
       for (const row of rows) yield* hub.tell(row.id, { _tag: "Reread" })
@@ -91,26 +86,6 @@ export const makeExpiry = Effect.gen(function* () {
         yield* hub.wake
         yield* outbox.wake
       }
-      return rows.length
-    }),
-
-    /**
-     * Deletes branches of failed and cancelled runs whose time has come, at most 100; answers with how many. The rows
-     * remember them, so a branch that a dying runner made after its run had ended goes too.
-     */
-    collectBranches: Effect.fn("RunRepository.collectBranches")(function* () {
-      const rows = yield* sql<{ readonly id: RunId; readonly branch: string }>`
-        select id, branch
-        from run
-        where branch is not null and branch_expires_at < now()
-        order by branch_expires_at
-        limit ${maxExpired}::integer`
-      if (rows.length === 0) return 0
-      for (const row of rows) yield* catalog.deleteRef(RefName.make(row.branch))
-      yield* sql`update run set branch = null where ${sql.in(
-        "id",
-        rows.map((row) => row.id),
-      )}`
       return rows.length
     }),
 

@@ -2,6 +2,8 @@ import type { Catalog } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Outbox } from "../event/Outbox.ts"
+import { makeBranches } from "./RunBranch.ts"
+import { makeCancel } from "./RunCancel.ts"
 import { makeClaim } from "./RunClaim.ts"
 import { makeEnd } from "./RunEnd.ts"
 import { makeExpiry } from "./RunExpiry.ts"
@@ -13,8 +15,12 @@ import type { RunSettings } from "./RunSettings.ts"
 import { makeSubmit } from "./RunSubmit.ts"
 
 const make = Effect.gen(function* () {
+  const branches = yield* makeBranches
   return {
     submit: yield* makeSubmit,
+    cancel: yield* makeCancel,
+    expireBranchOf: branches.expireOf,
+    collectBranches: branches.collect,
     ...(yield* makeClaim),
     ...(yield* makeReport),
     ...(yield* makeEnd),
@@ -29,8 +35,8 @@ const make = Effect.gen(function* () {
  * left; the row's fencing token is that of the newest attempt; a status and its outbox row commit together; of one
  * pipeline at most one run is running; after each commit the live side (`RunHub`) is told.
  *
- * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunReport`, `RunEnd`, `RunExpiry`, `RunRead`,
- * `RunRetention`. On `LeaseLost` discard the work; only a `SqlError` with `isRetryable` may be tried again.
+ * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunReport`, `RunEnd`, `RunCancel`, `RunExpiry`,
+ * `RunBranch`, `RunRead`, `RunRetention`. On `LeaseLost` discard the work; only a `SqlError` with `isRetryable` may be tried again.
  */
 export class RunRepository extends Context.Service<RunRepository, Effect.Success<typeof make>>()(
   "rat/server/run/RunRepository",

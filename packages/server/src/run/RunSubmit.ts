@@ -89,21 +89,30 @@ export const makeSubmit = Effect.gen(function* () {
         left join pipeline p on p.id = i.pipeline_id and p.namespace = i.namespace
         left join run prior on prior.namespace = i.namespace and prior.idempotency_key = i.idempotency_key
       ),
+      pending_here as (
+        select known.namespace, count(waiting.id) as runs
+        from (select distinct namespace from input) as known
+        left join lateral (
+          select q.id from run q
+          where q.status = 'queued' and q.namespace = known.namespace
+          limit ${settings.maxPendingPerNamespace}::integer
+        ) as waiting on true
+        group by known.namespace
+      ),
+      pending_pipeline as (
+        select known.pipeline_id, count(q.id) as runs
+        from (select distinct pipeline_id from input where pipeline_id is not null) as known
+        left join run q on q.status = 'queued' and q.pipeline_id = known.pipeline_id
+        group by known.pipeline_id
+      ),
       wanted as (
         select
           t.*,
-          row_number() over (partition by t.namespace order by t.ord) + (
-            select count(*)
-            from (
-              select 1 from run q
-              where q.status = 'queued' and q.namespace = t.namespace
-              limit ${settings.maxPendingPerNamespace}::integer
-            ) as pending
-          ) as namespace_place,
-          row_number() over (partition by t.pipeline_id order by t.ord) + (
-            select count(*) from run q where q.status = 'queued' and q.pipeline_id = t.pipeline_id
-          ) as pipeline_place
+          h.runs + row_number() over (partition by t.namespace order by t.ord) as namespace_place,
+          l.runs + row_number() over (partition by t.pipeline_id order by t.ord) as pipeline_place
         from target t
+        join pending_here h on h.namespace = t.namespace
+        left join pending_pipeline l on l.pipeline_id = t.pipeline_id
         where t.prior_id is null and t.namespace_known and t.pipeline_known
           -- The same key twice in one group is one run, and takes one place.
           and not exists (

@@ -63,11 +63,8 @@ export const countHttpRequest = (request: {
 /** Counts a stream as open while the scope lasts. */
 export const openStream = Effect.acquireRelease(Metric.modify(streams, 1), () => Metric.modify(streams, -1))
 
-export const setPgPool = (connections: {
-  readonly total: number
-  readonly idle: number
-  readonly waiting: number
-}): Effect.Effect<void> =>
+/** By the words of `pg_stat_activity`, and `max` for the most there may be. */
+export const setPgPool = (connections: Readonly<Record<string, number>>): Effect.Effect<void> =>
   Effect.forEach(Object.entries(connections), ([state, count]) => Metric.update(pool({ state }), count), {
     discard: true,
   })

@@ -62,11 +62,15 @@ create table run (
   check ((kind = 'pipeline') = (pipeline_id is not null)),
   check ((status = 'running') = (lease_owner is not null)),
   check ((status in ('succeeded', 'failed', 'cancelled')) = (finished_at is not null))
-) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+) with (
+  -- Every run leaves the small indexes below twice: their dead entries must not pile up.
+  autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.05
+);
 
--- Claims read these only, however many finished runs there are.
-create index run_queue on run (namespace, id) where status = 'queued';
+-- Claims read these only, however many finished runs there are. The pipeline's comes first: while the queue is empty all
+-- plans cost the same, and of equal ones Postgres keeps the one with the older index.
 create index run_queue_pipeline on run (pipeline_id, id) where status = 'queued' and pipeline_id is not null;
+create index run_queue on run (namespace, id) where status = 'queued';
 create index run_lease on run (lease_expires_at) where status = 'running';
 -- One active run per pipeline.
 create unique index run_active on run (pipeline_id) where status = 'running';

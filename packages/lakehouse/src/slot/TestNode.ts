@@ -1,0 +1,28 @@
+import { Effect } from "effect"
+import { SlotPools } from "./SlotPool.ts"
+
+/** A node with a pool of two slots, both at work; prints their process ids and waits to be killed. Test support only. */
+const program = Effect.gen(function* () {
+  const pools = yield* SlotPools
+  const pool = yield* pools.make({
+    name: "test",
+    size: 2,
+    maxWaiting: 0,
+    entry: new URL("./TestSlot.ts", import.meta.url),
+    folder: process.argv[2]!,
+    memoryLimitBytes: 1e8,
+    spillLimitBytes: 1e8,
+    threads: 1,
+    recycleAfter: 1000,
+    cancelGraceMs: 1000,
+  })
+  // Both are waited for one after the other, as the line has no room.
+  yield* Effect.sleep("1 second")
+  const slots = [yield* pool.acquire, yield* pool.acquire]
+  const pids = yield* Effect.forEach(slots, (slot) => slot.call("pid", null))
+  for (const slot of slots) yield* Effect.forkScoped(slot.call("sleep", 60_000))
+  console.log(JSON.stringify(pids))
+  yield* Effect.never
+})
+
+await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(SlotPools.layer)))

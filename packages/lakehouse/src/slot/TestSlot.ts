@@ -1,0 +1,58 @@
+import { readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
+import { SlotError, serveSlot } from "./SlotServer.ts"
+
+/** A slot that does everything a good or bad one may do, without an engine. Test support only. */
+serveSlot(async (limits) => {
+  if (readdirSync(join(limits.folder, "..")).includes("broken")) throw new Error("cannot start: the test said so")
+  let interrupted = 0
+  let isSpoilt = false
+  return {
+    ops: {
+      echo: async (value: never) => value,
+      pid: async () => process.pid,
+      environment: async () => process.env,
+      arguments: async () => process.execArgv,
+      fail: async () => {
+        throw new SlotError("test.failed", "It failed.", { why: "test" })
+      },
+      defect: async () => {
+        throw new Error("a defect")
+      },
+      count: async (to: never, context) => {
+        let sent = 0
+        for (let number = 1; number <= to; number++) {
+          await context.emit(number)
+          sent++
+          writeFileSync(join(limits.folder, "out", "sent"), String(sent))
+        }
+      },
+      sleep: async (milliseconds: never, context) => {
+        await setTimeout(milliseconds, undefined, { signal: context.signal })
+      },
+      interrupts: async () => interrupted,
+      hang: () => new Promise(() => {}),
+      block: async () => {
+        for (;;); // not even the event loop turns
+      },
+      leave: async (where: never) => writeFileSync(join(limits.folder, where), "left behind"),
+      files: async () => ["in", "out", "spill"].flatMap((name) => readdirSync(join(limits.folder, name))),
+      spoil: async () => {
+        isSpoilt = true
+      },
+      exit: async () => process.exit(7),
+      abort: async () => process.abort(),
+      exhaust: async () => {
+        const hoard: Array<ReadonlyArray<number>> = []
+        for (;;) hoard.push(new Array(1_000_000).fill(Math.random()))
+      },
+    },
+    interrupt: () => {
+      interrupted++
+    },
+    reset: async () => {
+      if (isSpoilt) throw new Error("cannot forget")
+    },
+  }
+})

@@ -1,0 +1,322 @@
+import { spawn } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { type Slot, type SlotPool, type SlotPoolOptions, SlotPools } from "./SlotPool.ts"
+
+const entry = new URL("./TestSlot.ts", import.meta.url)
+
+/** A pool in a folder of its own, for one test. */
+const withPool = <A, E>(
+  options: Partial<SlotPoolOptions>,
+  use: (pool: SlotPool, folder: string) => Effect.Effect<A, E, Scope.Scope>,
+) =>
+  Effect.gen(function* () {
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "rat-pool-"))),
+      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true })),
+    )
+    const pools = yield* SlotPools
+    const pool = yield* pools.make({
+      name: "test",
+      size: 1,
+      maxWaiting: 10,
+      entry,
+      folder,
+      memoryLimitBytes: 1e8,
+      spillLimitBytes: 1e8,
+      threads: 1,
+      recycleAfter: 1_000_000,
+      cancelGraceMs: 300,
+      ...options,
+    })
+    return yield* use(pool, folder)
+  }).pipe(Effect.scoped, Effect.provide(SlotPools.layer))
+
+const held = <A, E, R>(pool: SlotPool, use: (slot: Slot) => Effect.Effect<A, E, R>) =>
+  Effect.scoped(Effect.flatMap(pool.acquire, use))
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const until = (condition: () => boolean) =>
+  Effect.gen(function* () {
+    while (!condition()) yield* Effect.sleep(5)
+  }).pipe(Effect.timeout("5 seconds"))
+
+describe("WarmPool", () => {
+  it.live("an operation answers with its value, and its failure leaves the slot well", () =>
+    withPool({}, (pool) =>
+      held(pool, (slot) =>
+        Effect.gen(function* () {
+          const value = { text: "ü", bytes: new Uint8Array([1, 2]), big: 2n ** 70n, nested: [new Map([[1, null]])] }
+          assert.deepStrictEqual(yield* slot.call("echo", value), value)
+          const failure = yield* Effect.flip(slot.call("fail", null))
+          assert.deepInclude(failure, {
+            _tag: "SlotOpFailed",
+            code: "test.failed",
+            reason: "It failed.",
+            details: { why: "test" },
+          })
+          assert.deepInclude(yield* Effect.flip(slot.call("defect", null)), { code: "slot.defect", reason: "a defect" })
+          assert.deepInclude(yield* Effect.flip(slot.call("no such", null)), { code: "slot.unknown_op" })
+          assert.strictEqual(yield* slot.call("echo", 1), 1)
+        }),
+      ),
+    ),
+  )
+
+  it.live("a slot sees nothing of the node's environment and only its own folder", () =>
+    withPool({}, (pool, folder) =>
+      held(pool, (slot) =>
+        Effect.gen(function* () {
+          process.env.RAT_TEST_SECRET = "hunter2"
+          const environment = yield* slot.call<Record<string, string>>("environment", null)
+          assert.deepStrictEqual(Object.keys(environment).sort(), ["HOME", "LANG", "PATH", "RAT_SLOT", "TMPDIR", "TZ"])
+          assert.notInclude(JSON.stringify(environment), "hunter2")
+          assert.strictEqual(slot.folder, join(folder, "test", "1"))
+          assert.strictEqual(statSync(join(slot.folder, "in")).mode & 0o777, 0o700)
+          assert.include(yield* slot.call<ReadonlyArray<string>>("arguments", null), "--max-old-space-size=256")
+        }),
+      ),
+    ),
+  )
+
+  it.live("a streamed answer comes in order, and a slow reader holds the slot back", () =>
+    withPool({}, (pool) =>
+      held(pool, (slot) =>
+        Effect.gen(function* () {
+          const all = yield* Stream.runCollect(slot.stream<number>("count", 50))
+          assert.deepStrictEqual(
+            all,
+            Array.from({ length: 50 }, (_, index) => index + 1),
+          )
+          const read: Array<number> = []
+          yield* slot.stream<number>("count", 1000).pipe(
+            Stream.take(2),
+            Stream.runForEach((number) =>
+              Effect.delay(
+                Effect.sync(() => read.push(number)),
+                100,
+              ),
+            ),
+          )
+          assert.deepStrictEqual(read, [1, 2])
+          assert.isAtMost(Number(readFileSync(join(slot.folder, "out", "sent"), "utf8")), 12)
+          assert.strictEqual(yield* slot.call("echo", "again"), "again")
+        }),
+      ),
+    ),
+  )
+
+  it.live("interrupting a call stops its operation, and the same process goes on", () =>
+    withPool({ cancelGraceMs: 5_000 }, (pool) =>
+      held(pool, (slot) =>
+        Effect.gen(function* () {
+          const pid = yield* slot.call("pid", null)
+          const started = performance.now()
+          yield* slot.call("sleep", 60_000).pipe(Effect.timeoutOption(50))
+          assert.isBelow(performance.now() - started, 250)
+          assert.isAbove(yield* slot.call<number>("interrupts", null), 0)
+          assert.strictEqual(yield* slot.call("pid", null), pid)
+        }),
+      ),
+    ),
+  )
+
+  it.live.each(["hang", "block"])(
+    "an operation that ignores the interrupt (%s) ends with its process, which is replaced",
+    (op) =>
+      withPool({ cancelGraceMs: 100 }, (pool) =>
+        Effect.gen(function* () {
+          const pid = yield* held(pool, (slot) =>
+            Effect.gen(function* () {
+              const pid = yield* slot.call<number>("pid", null)
+              const started = performance.now()
+              yield* slot.call(op, null).pipe(Effect.timeoutOption(50))
+              assert.isBelow(performance.now() - started, 600)
+              return pid
+            }),
+          )
+          assert.isFalse(isAlive(pid))
+          assert.notStrictEqual(yield* held(pool, (slot) => slot.call("pid", null)), pid)
+        }),
+      ),
+  )
+
+  it.live.each<readonly [op: string, how: string]>([
+    ["exit", "exit code 7"],
+    ["abort", "SIGABRT"],
+    ["exhaust", "SIGABRT"],
+  ])("a process that dies (%s) fails its holder's call alone and is replaced", ([op, how]) =>
+    withPool({ size: 2 }, (pool) =>
+      Effect.gen(function* () {
+        const other = yield* Deferred.make<unknown>()
+        const neighbour = yield* Effect.forkScoped(
+          held(pool, (slot) => Effect.andThen(Deferred.await(other), slot.call("echo", "untouched"))),
+        )
+        const death = yield* held(pool, (slot) => Effect.flip(slot.call(op, null)))
+        assert.deepInclude(death, { _tag: "SlotDied", how })
+        yield* Deferred.succeed(other, null)
+        assert.strictEqual(yield* Fiber.join(neighbour), "untouched")
+        assert.strictEqual(yield* held(pool, (slot) => slot.call("echo", "replaced")), "replaced")
+        assert.strictEqual((yield* pool.stats).replaced, 1)
+      }),
+    ),
+  )
+
+  it.live("the pool survives kill -9 of every process it starts, idle or at work", () =>
+    withPool({ size: 2 }, (pool, folder) =>
+      Effect.gen(function* () {
+        const kills = Number(process.env.RAT_TEST_KILLS ?? 12)
+        let died = 0
+        for (let kill = 0; kill < kills; kill++) {
+          yield* held(pool, (slot) =>
+            Effect.gen(function* () {
+              const pid = yield* slot.call<number>("pid", null)
+              if (kill % 2 === 0) setTimeout(() => process.kill(pid, "SIGKILL"), 2)
+              else process.kill(pid, "SIGKILL")
+              const failure = yield* Effect.flip(slot.call("sleep", 60_000))
+              assert.deepInclude(failure, { _tag: "SlotDied", how: "SIGKILL" })
+              died++
+            }),
+          )
+        }
+        assert.strictEqual(died, kills)
+        assert.strictEqual(yield* held(pool, (slot) => slot.call("echo", "well")), "well")
+        yield* until(() => readdirSync(join(folder, "test")).length <= 2) // folders of dead processes are removed
+        assert.strictEqual((yield* pool.stats).replaced, kills)
+      }),
+    ),
+  )
+
+  it.live("a holder finds nothing of the one before, whatever it left", () =>
+    withPool({}, (pool) =>
+      Effect.gen(function* () {
+        const first = yield* held(pool, (slot) =>
+          Effect.gen(function* () {
+            for (const where of ["in/a", "out/b"]) yield* slot.call("leave", where)
+            return yield* slot.call("pid", null)
+          }),
+        )
+        assert.deepStrictEqual(yield* held(pool, (slot) => slot.call("files", null)), [])
+        assert.strictEqual(yield* held(pool, (slot) => slot.call("pid", null)), first)
+        // What was spilled may still be in use by the engine, so that process is not trusted.
+        yield* held(pool, (slot) => slot.call("leave", "spill/c"))
+        assert.deepStrictEqual(yield* held(pool, (slot) => slot.call("files", null)), [])
+        const second = yield* held(pool, (slot) => slot.call("pid", null))
+        assert.notStrictEqual(second, first)
+        yield* held(pool, (slot) => slot.call("spoil", null))
+        assert.notStrictEqual(yield* held(pool, (slot) => slot.call("pid", null)), second)
+      }),
+    ),
+  )
+
+  it.live("a slot is replaced after its number of holders, by one that is ready before it goes", () =>
+    withPool({ recycleAfter: 5 }, (pool) =>
+      Effect.gen(function* () {
+        const pids: Array<unknown> = []
+        for (let holder = 0; holder < 40; holder++) {
+          pids.push(yield* held(pool, (slot) => slot.call("pid", null)))
+          yield* Effect.sleep(10)
+        }
+        const distinct = new Set(pids)
+        assert.isAbove(distinct.size, 1)
+        for (const pid of distinct) assert.isAtLeast(pids.filter((other) => other === pid).length, 1)
+        yield* until(() => [...distinct].filter((pid) => isAlive(pid as number)).length <= 2)
+      }),
+    ),
+  )
+
+  it.live("who waits longest comes first, the line is bounded, and who leaves it is forgotten", () =>
+    withPool({ maxWaiting: 2 }, (pool) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        yield* Scope.provide(pool.acquire, scope)
+        const order: Array<string> = []
+        const waiter = (name: string) =>
+          Effect.forkScoped(
+            held(pool, () => Effect.sync(() => order.push(name))),
+            { startImmediately: true },
+          )
+        const first = yield* waiter("first")
+        const leaving = yield* waiter("leaving")
+        const busy = yield* Effect.flip(held(pool, () => Effect.void))
+        assert.deepInclude(busy, { _tag: "SlotsBusy", waiting: 2 })
+        assert.deepInclude(yield* pool.stats, { size: 1, free: 0, waiting: 2 })
+        yield* Fiber.interrupt(leaving)
+        const second = yield* waiter("second")
+        yield* Scope.close(scope, Exit.void)
+        yield* Fiber.join(first)
+        yield* Fiber.join(second)
+        assert.deepStrictEqual(order, ["first", "second"])
+      }),
+    ),
+  )
+
+  it.live("processes that cannot start are tried again, more and more slowly, until they can", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "rat-pool-"))
+      yield* withPool({ folder: join(folder, "slots") }, (pool, _) =>
+        Effect.gen(function* () {
+          writeFileSync(join(folder, "slots", "test", "broken"), "")
+          yield* until(() => readdirSync(join(folder, "slots", "test")).some((name) => Number(name) >= 3))
+          rmSync(join(folder, "slots", "test", "broken"))
+          assert.strictEqual(yield* held(pool, (slot) => slot.call("echo", "at last")), "at last")
+        }),
+      )
+      rmSync(folder, { recursive: true, force: true })
+    }),
+  )
+
+  it.live("closing the pool ends its processes and removes their folders, even in the middle of an operation", () =>
+    Effect.gen(function* () {
+      let pid = 0
+      let path = ""
+      yield* withPool({}, (pool) =>
+        Effect.gen(function* () {
+          const slot = yield* pool.acquire
+          pid = yield* slot.call<number>("pid", null)
+          path = slot.folder
+          yield* Effect.forkScoped(Effect.ignore(slot.call("block", null)), { startImmediately: true })
+        }),
+      )
+      assert.isFalse(isAlive(pid))
+      assert.isFalse(existsSync(path))
+    }),
+  )
+
+  it.live("when the node is killed its slots end with it, and the next start removes what they left", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "rat-pool-"))
+      const node = spawn(process.execPath, [fileURLToPath(new URL("./TestNode.ts", import.meta.url)), folder], {
+        stdio: ["ignore", "pipe", "inherit"],
+      })
+      const pids = yield* Effect.promise(
+        () =>
+          new Promise<Array<number>>((resolve) =>
+            node.stdout.once("data", (text) => resolve(JSON.parse(String(text)))),
+          ),
+      )
+      node.kill("SIGKILL")
+      yield* until(() => !pids.some(isAlive))
+      const ofPool = join(folder, "test")
+      assert.isAbove(readdirSync(ofPool).length, 0)
+      mkdirSync(join(ofPool, "77", "in"), { recursive: true })
+      mkdirSync(join(folder, "other", "1", "in"), { recursive: true })
+      yield* withPool({ folder, size: 1 }, () => Effect.sync(() => assert.deepStrictEqual(readdirSync(ofPool), ["1"])))
+      // Another pool's slots are at work while this one starts.
+      assert.deepStrictEqual(readdirSync(join(folder, "other", "1")), ["in"])
+      rmSync(folder, { recursive: true, force: true })
+    }),
+  )
+})
