@@ -54,11 +54,14 @@ const start = (
   children.add(child)
   let stdout = ""
   let stderr = ""
+  let printed = ""
   child.stdout!.on("data", (chunk) => {
     stdout += chunk
+    printed += chunk
   })
   child.stderr!.on("data", (chunk) => {
     stderr += chunk
+    printed += chunk
   })
   child.stdin!.end(options.input ?? "")
   const ended = new Promise<Ended>((resolve) =>
@@ -67,7 +70,7 @@ const start = (
       resolve({ code, stdout, stderr })
     }),
   )
-  return { child, ended, printed: () => stdout + stderr }
+  return { child, ended, printed: () => printed }
 }
 
 const rat = (args: ReadonlyArray<string>, options: Parameters<typeof start>[1] = {}) => start(args, options).ended
@@ -313,7 +316,8 @@ describe("a project", () => {
     expect(onBranch.stdout.split("\n")[1]).toBe("5")
     expect(JSON.parse((await rat(["tables", "--json"], { cwd })).stdout).total).toBe(0)
     const failed = await rat(["runs", "--status", "failed", "-o", "csv"], { cwd })
-    expect(failed.stdout.trim().split("\n").length).toBe(2)
+    expect(failed.stdout.split("\n")[0]).toBe("run,pipeline,status,created,duration,rows,trigger,error")
+    expect(failed.stdout.match(/,silver\.a,failed,/g)!.length).toBe(1)
   }, 60_000)
 
   it("reads files that were uploaded to a zone which the upload made", async () => {
@@ -351,10 +355,11 @@ describe("what is not there", () => {
     }
   }, 60_000)
 
-  it("SQL that is wrong ends with 1 and DuckDB's own words", async () => {
-    const wrong = await rat(["query", "selec 1"])
+  it("SQL that is wrong ends with 1 and the engine's own words; SQL that writes ends with 4", async () => {
+    const wrong = await rat(["query", "select nope from (select 1 as yes)"])
     expect(wrong).toMatchObject({ code: 1, stdout: "" })
-    expect(wrong.stderr).toContain("selec")
+    expect(wrong.stderr).toContain('Referenced column "nope" not found')
+    expect(await rat(["query", "create table x as select 1"])).toMatchObject({ code: 4, stdout: "" })
   }, 30_000)
 })
 

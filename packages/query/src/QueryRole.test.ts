@@ -185,9 +185,10 @@ layer(
       assert.strictEqual((yield* rows({ sql: "summarize default.bronze.things" })).length, 2)
       assert.match((yield* ask({ sql: "explain from bronze.things" })).body.toString(), /READ_PARQUET/)
       assert.match((yield* ask({ sql: "explain analyze from bronze.things" })).body.toString(), /Total Time/)
-      assert.deepStrictEqual(yield* rows({ sql: "pivot bronze.things on kind using count(*) group by id % 1 as g" }), [
-        [0, "2", "2"],
-      ])
+      assert.deepStrictEqual(
+        yield* rows({ sql: "pivot (select kind, 1 as g from bronze.things) on kind using count(*) group by g" }),
+        [[1, "2", "2"]],
+      )
       assert.deepStrictEqual(
         yield* rows({
           sql: "select table_name, table_schema from information_schema.tables where table_name = 'things'",
@@ -248,9 +249,11 @@ layer(
   it.effect("when the caller leaves, the statement stops within 200 ms and its slot serves others", () =>
     Effect.gen(function* () {
       const { client } = yield* TestQuery
+      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
       const replaced = (yield* client.Health()).replaced
       const fibers = yield* Effect.forEach([1, 2], () => Effect.forkChild(ask({ sql: endless })))
-      yield* Effect.sleep(300)
+      while ((yield* client.Health()).free > 0) yield* Effect.sleep(5)
+      yield* Effect.sleep(200)
       const started = performance.now()
       yield* Effect.forEach(fibers, Fiber.interrupt)
       // Both slots were taken, so this answer waits for one of them to stop.
@@ -273,8 +276,9 @@ layer(
         Stream.runCollect,
       )
       assert.strictEqual(pieces.length, 3)
-      yield* Effect.sleep(100)
-      assert.deepInclude(yield* client.Health(), { free: 2, waiting: 0 })
+      const started = performance.now()
+      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
+      assert.isBelow(performance.now() - started, 200)
     }),
   )
 
@@ -304,8 +308,10 @@ layer(
 
   it.effect("when the line is full a query is turned away with a time to come again", () =>
     Effect.gen(function* () {
+      const { client } = yield* TestQuery
+      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
       const running = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(ask({ sql: endless })))
-      yield* Effect.sleep(300)
+      while ((yield* client.Health()).waiting < 1) yield* Effect.sleep(5)
       const error = yield* refusal({ sql: "select 1" })
       assert.deepInclude(error, { _tag: "QueryBusy", retryAfterSeconds: 1 })
       yield* Effect.forEach(running, Fiber.interrupt)

@@ -1,4 +1,3 @@
-import { join } from "node:path"
 import { QueryRpc, TableNotFound } from "@rat/domain"
 import { Catalog, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
@@ -29,7 +28,7 @@ export const QueryRole = {
         size: config.slots,
         maxWaiting: config.maxWaiting,
         entry: new URL("./session/QuerySlot.ts", import.meta.url),
-        folder: join(config.slotFolder, "query"),
+        folder: config.slotFolder,
         memoryLimitBytes: config.memoryLimitBytes,
         spillLimitBytes: config.spillLimitBytes,
         threads: config.threads,

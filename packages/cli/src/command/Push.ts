@@ -6,6 +6,7 @@ import { connect, connectionFlags } from "../option/Connection.ts"
 import { namespaceFlag, namespaceOf } from "../option/NamespaceOption.ts"
 import { jsonText } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
+import { countedText } from "../output/Quantity.ts"
 import { loadProject, type Project } from "../project/Project.ts"
 import { type Pushed, printIssues, pushProject } from "../project/PushProject.ts"
 
@@ -14,13 +15,11 @@ export const givenNamespace = Effect.fnUntraced(function* (choice: Option.Option
   return Option.isSome(choice) || process.env.RAT_NAMESPACE !== undefined ? yield* namespaceOf(choice) : undefined
 })
 
-const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
-
 /** What a push changed, in one line. */
 export const pushedText = (pushed: Pushed): string => {
   const changes = [
-    pushed.written.length > 0 ? `${counted(pushed.written.length, "file")} written` : undefined,
-    pushed.deleted.length > 0 ? `${counted(pushed.deleted.length, "file")} deleted` : undefined,
+    pushed.written.length > 0 ? `${countedText(pushed.written.length, "file")} written` : undefined,
+    pushed.deleted.length > 0 ? `${countedText(pushed.deleted.length, "file")} deleted` : undefined,
     pushed.pipelines_created.length > 0 ? `new pipelines: ${pushed.pipelines_created.join(", ")}` : undefined,
     pushed.zones_created.length > 0 ? `new landing zones: ${pushed.zones_created.join(", ")}` : undefined,
   ].filter((change) => change !== undefined)
@@ -30,7 +29,7 @@ export const pushedText = (pushed: Pushed): string => {
 /** The end of a push whose files have problems. */
 export const refusedFailure = (project: Project, count: number): CliFailure =>
   new CliFailure({
-    message: `${counted(count, "problem")} in project "${project.settings.name || project.folder}". Nothing was pushed.`,
+    message: `${countedText(count, "problem")} in project "${project.settings.name || project.folder}". Nothing was pushed.`,
     next: "Mend the lines above and push again.",
     exitCode: ExitCode.failed,
   })

@@ -9,7 +9,7 @@ import { namespaceFlag, namespaceOf } from "../option/NamespaceOption.ts"
 import { timeoutFlag } from "../option/Timeout.ts"
 import { formatOf, jsonText, tableText } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
-import { countText, durationText } from "../output/Quantity.ts"
+import { countedText, durationText } from "../output/Quantity.ts"
 
 const numeric = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL)/
 
@@ -114,7 +114,7 @@ export const query = Command.make(
     yield* output.data(resultText(result, output))
     const cut = result.truncated === true ? " (there are more; see --limit)" : ""
     yield* output.note(
-      output.noteStyle.dim(`${countText(result.total_rows)} rows, ${durationText(result.duration_ms)}${cut}`),
+      output.noteStyle.dim(`${countedText(result.total_rows, "row")}, ${durationText(result.duration_ms)}${cut}`),
     )
   }),
 ).pipe(

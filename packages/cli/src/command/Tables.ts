@@ -7,7 +7,7 @@ import { namespaceFlag, namespaceOf } from "../option/NamespaceOption.ts"
 import { addressText, parseAddress } from "../option/PipelineArgument.ts"
 import { formatOf, jsonText, type ListingColumn, outputFlags, printListing, tableText } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
-import { bytesText, countText, timeText } from "../output/Quantity.ts"
+import { bytesText, countedText, countText, timeText } from "../output/Quantity.ts"
 
 type TableRow = Answer<"tables", "list">["tables"][number]
 
@@ -69,7 +69,7 @@ const show = Command.make(
       client.tables.get(address.namespace, address.layer, address.name, { branch }, { signal }),
     )
     if (choice.json) return yield* output.data(jsonText({ table }))
-    const size = `${countText(table.row_count)} rows in ${table.file_count} files, ${bytesText(table.size_bytes)}`
+    const size = `${countedText(table.row_count, "row")} in ${countedText(table.file_count, "file")}, ${bytesText(table.size_bytes)}`
     yield* output.data(`${output.dataStyle.bold(addressText(address))}  ${size}, ${timeText(table.updated_at)}`)
     if (table.description !== undefined && table.description !== "") yield* output.data(table.description)
     const columnColumns: ReadonlyArray<ListingColumn<(typeof table.columns)[number]>> = [

@@ -12,7 +12,7 @@ import { jsonText, outputFlags } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
 import { bytesText } from "../output/Quantity.ts"
 
-/** Makes the landing zone unless it is there. True when it was made. */
+/** Makes the landing zone, and its namespace, unless they are there. True when the zone was made. */
 export const ensureZone = (client: RatClient, namespace: string, zone: string): Effect.Effect<boolean, CliFailure> =>
   Effect.tryPromise({
     try: async (signal) => {
@@ -22,14 +22,22 @@ export const ensureZone = (client: RatClient, namespace: string, zone: string): 
       } catch (error) {
         if (!(error instanceof NotFoundError)) throw error
       }
+      // Somebody else may make it in between: that is what was wanted.
+      const unlessThere = (making: Promise<unknown>) =>
+        making.then(
+          () => true,
+          (error) => {
+            if (error instanceof ConflictError) return false
+            throw error
+          },
+        )
       try {
-        await client.landing.create({ namespace, name: zone }, { signal })
-        return true
+        return await unlessThere(client.landing.create({ namespace, name: zone }, { signal }))
       } catch (error) {
-        // Somebody else made it in between: that is what was wanted.
-        if (error instanceof ConflictError) return false
-        throw error
+        if (!(error instanceof NotFoundError)) throw error
       }
+      await unlessThere(client.namespaces.create(namespace, undefined, { signal }))
+      return unlessThere(client.landing.create({ namespace, name: zone }, { signal }))
     },
     catch: failureOf,
   })

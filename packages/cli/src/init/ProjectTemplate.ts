@@ -29,9 +29,9 @@ Against a server that runs already: \`rat push\`, then \`rat run --all\`.
   },
   {
     path: "pipelines/bronze/orders/pipeline.sql",
-    content: `-- @description: Orders as they came in. Replace this with files of your own:
---   rat upload --zone orders orders.csv
---   select * from read_csv('{{ landing_zone("orders") }}')
+    content: `-- @description: Orders as they came in.
+{# With files of your own (rat upload --zone orders orders.csv) this becomes:
+   select * from read_csv('{{ landing_zone("orders") }}') #}
 select *
 from (
   values

@@ -1,8 +1,10 @@
+import { hostname } from "node:os"
 import { RatClient } from "@rat/client"
-import { Effect, Option } from "effect"
+import { ConfigProvider, Effect, Layer, Option } from "effect"
 import { Flag } from "effect/cli"
 import { CliFailure } from "../failure/CliFailure.ts"
 import { ExitCode } from "../failure/ExitCode.ts"
+import { ratVersion } from "../Version.ts"
 
 export const dataFlag = Flag.String("data").pipe(
   Flag.withMetavar("DIR"),
@@ -23,7 +25,7 @@ export const logFormatFlag = Flag.Literals("log-format", ["pretty", "json"]).pip
 
 export const logLevelFlag = Flag.Literals("log-level", ["debug", "info", "warn", "error"]).pipe(
   Flag.optional,
-  Flag.withDescription("The least that the server's log says (RAT_LOG_LEVEL; default info)"),
+  Flag.withDescription("The least that the server's log says (RAT_LOG_LEVEL; warn on a terminal, else info)"),
 )
 
 export interface LocalNodeChoice {
@@ -60,7 +62,7 @@ const explained = (error: { readonly _tag: string; readonly message: string }) =
  * commands that only talk to one start without it.
  */
 export const startLocalNode = Effect.fnUntraced(function* (choice: LocalNodeChoice) {
-  const { startNode } = yield* Effect.promise(() => import("@rat/server"))
+  const { nodeConfigProvider, settingErrors, startNode, Telemetry } = yield* Effect.promise(() => import("@rat/server"))
   const environment: Record<string, string | undefined> = { ...process.env }
   for (const name of commandLineVariables) delete environment[name]
   if (choice.logFormat !== undefined && Option.isSome(choice.logFormat)) {
@@ -69,11 +71,18 @@ export const startLocalNode = Effect.fnUntraced(function* (choice: LocalNodeChoi
   if (choice.logLevel !== undefined && Option.isSome(choice.logLevel)) {
     environment.RAT_LOG_LEVEL = choice.logLevel.value
   }
-  const node = yield* startNode({
+  const options = {
     data: Option.getOrUndefined(choice.data),
     listen: Option.getOrUndefined(choice.listen),
     environment,
-  }).pipe(Effect.mapError(explained))
+  }
+  // Before the node, so that it closes after it: what a stop logs and measures is sent too.
+  const telemetry = yield* Layer.build(Telemetry.layer({ version: ratVersion, node: hostname() })).pipe(
+    Effect.provideService(ConfigProvider.ConfigProvider, nodeConfigProvider(options)),
+    settingErrors,
+    Effect.mapError(explained),
+  )
+  const node = yield* startNode(options).pipe(Effect.provideContext(telemetry), Effect.mapError(explained))
   return { url: node.url, dataFolder: node.dataFolder } satisfies LocalNode
 })
 

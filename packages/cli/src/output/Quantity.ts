@@ -1,6 +1,10 @@
 /** 2999806 → "2,999,806" */
 export const countText = (count: number): string => count.toLocaleString("en-US")
 
+/** 1, "row" → "1 row"; 2000, "row" → "2,000 rows" */
+export const countedText = (count: number, what: string): string =>
+  `${countText(count)} ${what}${count === 1 ? "" : "s"}`
+
 /** Bytes in the unit that keeps the number short: 13493022 → "12.9 MiB". */
 export const bytesText = (bytes: number): string => {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"]

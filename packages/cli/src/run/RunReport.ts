@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { Output } from "../output/Output.ts"
-import { countText, durationText } from "../output/Quantity.ts"
+import { countedText, durationText } from "../output/Quantity.ts"
 import { paintStatus, type Style } from "../output/Style.ts"
 import type { EndedRun, QualityResult } from "./FollowRun.ts"
 
@@ -15,7 +15,7 @@ const cellText = (cell: unknown): string => (typeof cell === "string" ? cell : J
 
 /** What a test that did not pass means, where to look and what to do. */
 const findingLines = (result: QualityResult, style: Style): ReadonlyArray<string> => {
-  const count = result.violations === null ? "could not run" : `${countText(result.violations)} rows`
+  const count = result.violations === null ? "could not run" : countedText(result.violations, "row")
   const lines = [`  ${paintStatus(style, result.status)}  ${result.name}: ${count}`]
   const indented = (text: string) => lines.push(`          ${text}`)
   if (result.description !== "") indented(result.description)
@@ -34,7 +34,7 @@ export const reportText = (ended: EndedRun, style: Style): string => {
   const passed = quality.filter((result) => result.status === "passed").length
   const facts = [
     paintStatus(style, run.status),
-    run.rows_written === null ? undefined : `${countText(run.rows_written)} rows`,
+    run.rows_written === null ? undefined : countedText(run.rows_written, "row"),
     run.duration_ms === null ? undefined : durationText(run.duration_ms),
     quality.length === 0 ? undefined : `${passed} of ${quality.length} tests passed`,
   ].filter((fact) => fact !== undefined)

@@ -193,6 +193,12 @@ describe("Lockdown", () => {
     ["read_csv of an input", `select * from read_csv('${input}')`],
     ["glob of the inputs", `select * from glob('${folder}/slot/in/*')`],
     ["parquet_metadata", `select * from parquet_metadata('${input}')`],
+    ["FROM of an input", `select * from '${input}'`],
+    ["FROM of an input in a subquery", `select (select count(*) from "${input}")`],
+    ["FROM of all inputs", `select 1 as a union all select a from '${folder}/slot/in/*.csv'`],
+    ["DESCRIBE of an input", `describe '${input}'`],
+    ["SUMMARIZE of an input", `explain analyze summarize '${input}'`],
+    ["PIVOT of an input", `pivot '${input}' on a using sum(b)`],
     ["query_table", "select * from query_table('mine')"],
   ])("a query cannot use %s", async (_, sql) => {
     const { code, message } = await refusal(sql, "query")
@@ -214,6 +220,11 @@ describe("Lockdown", () => {
       "words of statements in texts and names",
       `select 'copy; attach' as "drop", 'it''s -- set' as "pragma"`,
       `[["copy; attach","it's -- set"]]`,
+    ],
+    [
+      "paths that are only text",
+      `select '/etc/passwd' as "a/b", '"table_name":"/x"' as c`,
+      `[["/etc/passwd","\\"table_name\\":\\"/x\\""]]`,
     ],
     ["columns that are called like functions", 'select "glob" from (select 1 as "glob")', "[[1]]"],
     ["window functions and macros", "select list_sum([1, 2]), row_number() over () from mine", '[["3","1"]]'],

@@ -48,6 +48,23 @@ export const checkedStatements = (sql: string, policy: Policy): ReadonlyArray<Sq
   return statements
 }
 
+/**
+ * Refuses `from '/path'` in queries. What else lies in the slot's folder was planned for the same query, so nothing
+ * could be read that may not be; but a path is no table, and no query should depend on where a slot keeps its files.
+ * Only texts that hold a path in quotes are looked at. The engine's own syntax tree says where they stand.
+ */
+const refuseFileScan = async (connection: DuckDBConnection, { text, offset, tokens }: SqlStatement): Promise<void> => {
+  const isPath = ({ kind, start, end }: SqlStatement["tokens"][number]) =>
+    (kind === "text" || kind === "name") && /[/\\]/.test(text.slice(start - offset, end - offset))
+  if (!tokens.some(isPath)) return
+  const reader = await connection.runAndReadAll("select json_serialize_sql($1::varchar)", [text])
+  const tree = String(reader.getRows()[0]?.[0])
+  // Text of the person is escaped in the tree, so it cannot look like a field of it.
+  const names = Array.from(tree.matchAll(/"table_name":("(?:[^"\\]|\\.)*")/g), ([, name]) => String(JSON.parse(name!)))
+  if (tree.startsWith('{"error":true') || names.some((name) => /[/\\]/.test(name)))
+    throw refuse("Files cannot be read by their path. Name a table as `layer.table`.")
+}
+
 /** A statement that may be executed. Whoever gets it destroys it. */
 export interface CheckedStatement {
   readonly prepared: DuckDBPreparedStatement
@@ -67,6 +84,7 @@ export const prepareChecked = async (
 ): Promise<CheckedStatement> => {
   const source = { text: sql, offset: sql === statement.text ? 0 : statement.offset, statement: statement.text }
   try {
+    if (policy === "query") await refuseFileScan(connection, statement)
     const extracted = await connection.extractStatements(statement.text)
     const isPivot = statement.tokens.some(({ kind, value }) => kind === "word" && value.startsWith("pivot"))
     if (extracted.count !== 1 && !isPivot)

@@ -4,6 +4,9 @@ import type { SlotProcess } from "./SlotProcess.ts"
 
 type Failure = SlotOpFailed | SlotDied
 
+// Errors of a slot come from another process: a stack of this one explains nothing and costs more than the call.
+const noStack = { captureStackTrace: false }
+
 /** The holder's view of a process: operations as effects and streams. */
 export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
   /** Starts an operation. `stop` cancels it and completes when it has ended, by itself or by its process's death. */
@@ -50,7 +53,7 @@ export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
           (outcome) => resume("error" in outcome ? Effect.fail(outcome.error) : Effect.succeed(outcome.value as A)),
         )
         return stop
-      }),
+      }).pipe(Effect.withSpan(`Slot.${op}`, { attributes: { slot: process.id } }, noStack)),
     stream: <A>(op: string, args: unknown) =>
       Stream.suspend(() => {
         let id = 0
@@ -71,7 +74,7 @@ export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
             }),
           // The queue is bounded by the protocol's credit, which is given back only when a piece has been taken.
         ).pipe(Stream.tap(() => Effect.sync(() => process.more(id))))
-      }),
+      }).pipe(Stream.withSpan(`Slot.${op}`, { attributes: { slot: process.id }, captureStackTrace: false })),
   }
 }
 

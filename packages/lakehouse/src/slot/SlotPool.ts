@@ -1,4 +1,5 @@
-import { Context, type Effect, Layer, Schema, type Scope, type Stream } from "effect"
+import { Context, Effect, Layer, Schema, type Scope, type Stream } from "effect"
+import { observeSlots } from "./SlotMetrics.ts"
 import { makeWarmPool } from "./WarmPool.ts"
 
 /** The operation failed inside the slot; the slot itself is well. */
@@ -63,7 +64,7 @@ export interface SlotPoolOptions {
   readonly maxWaiting: number
   /** Module that the process runs: calls `serveSlot` with its operations. */
   readonly entry: URL
-  /** Folder below which each slot gets its own; must lie on the same file system as the file store, for hard links. */
+  /** Folder below which the pool has one of its name, and in it each slot its own; must lie on the same file system as the file store, for hard links. */
   readonly folder: string
   /** DuckDB's memory limit of one slot, in bytes. */
   readonly memoryLimitBytes: number
@@ -81,5 +82,7 @@ export class SlotPools extends Context.Service<
   SlotPools,
   { readonly make: (options: SlotPoolOptions) => Effect.Effect<SlotPool, never, Scope.Scope> }
 >()("rat/lakehouse/slot/SlotPools") {
-  static readonly layer = Layer.succeed(SlotPools, { make: (options) => makeWarmPool(options) })
+  static readonly layer = Layer.succeed(SlotPools, {
+    make: (options) => Effect.tap(makeWarmPool(options), (pool) => observeSlots(options.name, pool)),
+  })
 }

@@ -266,11 +266,11 @@ describe("WarmPool", () => {
   it.live("processes that cannot start are tried again, more and more slowly, until they can", () =>
     Effect.gen(function* () {
       const folder = mkdtempSync(join(tmpdir(), "rat-pool-"))
-      yield* withPool({ folder: join(folder, "slots") }, (pool, _) =>
+      yield* withPool({ folder }, (pool) =>
         Effect.gen(function* () {
-          writeFileSync(join(folder, "slots", "test", "broken"), "")
-          yield* until(() => readdirSync(join(folder, "slots", "test")).some((name) => Number(name) >= 3))
-          rmSync(join(folder, "slots", "test", "broken"))
+          writeFileSync(join(folder, "test", "broken"), "")
+          yield* until(() => readdirSync(join(folder, "test")).some((name) => Number(name) >= 3))
+          rmSync(join(folder, "test", "broken"))
           assert.strictEqual(yield* held(pool, (slot) => slot.call("echo", "at last")), "at last")
         }),
       )

@@ -56,7 +56,7 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
     let failedStarts = 0
     const timers = new Set<NodeJS.Timeout>()
 
-    // Of this pool alone: pools are made at different times, and each empties its folder when it is.
+    // Of this pool alone: pools are made at different times, and each empties its folder when it is made.
     const folder = join(options.folder, options.name)
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     // What slots of a node that was killed left behind.

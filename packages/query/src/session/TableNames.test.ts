@@ -46,6 +46,7 @@ describe("TableNames", () => {
       `select 'default.silver.orders' from "default".silver.orders -- default.silver.orders`,
     ],
     ["from silver.my-table", 'from silver."my-table"'],
+    ["from silver.no-such join gold.neither-this", 'from silver."no-such" join gold."neither-this"'],
     ["select silver.my-other from t as silver", "select silver.my-other from t as silver"],
     ["from sales-eu.gold.top-10-routes t", 'from "sales-eu".gold."top-10-routes" t'],
     ['from system.bronze.x, "system".bronze.x', 'from "system:".bronze.x, "system:".bronze.x'],

@@ -25,9 +25,14 @@ export interface NameSite {
   /** Longest reading first. */
   readonly names: ReadonlyArray<Reading>
   readonly namespaces: ReadonlyArray<Reading>
+  /** Whether only a table can stand here, so that a hyphen cannot be a minus. */
+  readonly isTable: boolean
 }
 
 const layers = new Set(["bronze", "silver", "gold"])
+
+/** What a table follows. */
+const tableWords = new Set(["from", "join", "describe", "desc", "summarize", "table", "show"])
 
 const isMark = (token: SqlToken | undefined, mark: string) => token?.kind === "mark" && token.value === mark
 const isName = (token: SqlToken | undefined) => token?.kind === "word" || token?.kind === "name"
@@ -73,10 +78,12 @@ export const nameSites = (sql: string): ReadonlyArray<NameSite> => {
     if (!isName(token) || !layers.has(token.value.toLowerCase())) continue
     if (!isMark(tokens[index + 1], ".") || !isName(tokens[index + 2])) continue
     const hasNamespace = isMark(tokens[index - 1], ".") && isName(tokens[index - 2])
+    const before = tokens[index - 1]
     sites.push({
       layer: token.value.toLowerCase(),
       names: readings(tokens, index + 2, 1),
       namespaces: hasNamespace ? readings(tokens, index - 2, -1) : [],
+      isTable: !hasNamespace && before?.kind === "word" && tableWords.has(before.value),
     })
   }
   return sites
@@ -146,7 +153,7 @@ export const quoteNames = (
   const edits: Array<Edit> = []
   for (const site of sites) {
     const table = tablesOf(site).find(isTable)
-    const name = site.names.find(({ value }) => value === table?.name)
+    const name = site.names.find(({ value }) => value === table?.name) ?? (site.isTable ? site.names[0] : undefined)
     if (name !== undefined && site.names.length > 1) edits.push({ ...name, text: quoteName(name.value) })
     const namespace = site.namespaces.find(({ value }) => value === table?.namespace)
     if (namespace !== undefined) edits.push({ ...namespace, text: quoteName(databaseOf(namespace.value)) })

@@ -16,7 +16,7 @@ const appending = (name: string): TestPipeline => ({
   },
 })
 
-const steps: ReadonlyArray<Step> = ["createBranch", "readTable", "putFile", "commit"]
+const steps: ReadonlyArray<Step> = ["createBranch", "readTable", "putFile", "commit", "committed"]
 
 /** Waits until a line of the run's log contains the text. */
 const untilLogged = (runId: Parameters<TestControl["Service"]["logs"]>[0], text: string) =>
@@ -66,7 +66,7 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
     )
 
     for (const step of steps) {
-      it.effect(`stops a run that is cancelled before ${step}, and publishes nothing of it`, () =>
+      it.effect(`stops a run that is cancelled at ${step}, and publishes nothing of it`, () =>
         Effect.gen(function* () {
           const control = yield* TestControl
           const faults = yield* TestFaults
@@ -82,7 +82,7 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
         }),
       )
 
-      it.effect(`that takes over after ${step} was about to begin doubles no row`, () =>
+      it.effect(`that takes over from an attempt that stopped at ${step} doubles no row`, () =>
         Effect.gen(function* () {
           const control = yield* TestControl
           const faults = yield* TestFaults
@@ -100,7 +100,7 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
         }),
       )
 
-      it.effect(`loses nothing but this attempt when its slot is killed before ${step}`, () =>
+      it.effect(`loses nothing but this attempt when its slot is killed at ${step}`, () =>
         Effect.gen(function* () {
           const control = yield* TestControl
           const faults = yield* TestFaults
@@ -120,6 +120,19 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
         }),
       )
     }
+
+    it.effect("stops a run whose cancel is there before the run is, and goes on with its slots", () =>
+      Effect.gen(function* () {
+        const control = yield* TestControl
+        // More often than there are slots, so that a slot that is not given back would be missed.
+        for (let round = 0; round < 6; round++) {
+          const runId = yield* control.submit(appending("early"))
+          yield* control.cancel(runId)
+          assert.strictEqual((yield* control.end(runId))._tag, "Stopped")
+        }
+        assert.strictEqual((yield* control.run(appending("after_early")))._tag, "Succeeded")
+      }),
+    )
 
     it.effect("survives the kill of a slot that executes a statement", () =>
       Effect.gen(function* () {
@@ -176,8 +189,8 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
         let runId: Parameters<typeof control.cancel>[0] | undefined
         // The first attempt does not hear that it is over and commits while the second one is at work.
         faults.once(
-          "commit",
-          Effect.uninterruptible(Effect.suspend(() => Effect.andThen(control.expire(runId!), Effect.sleep(20)))),
+          "lateCommit",
+          Effect.suspend(() => Effect.andThen(control.expire(runId!), Effect.sleep(20))),
         )
         runId = yield* control.submit(pipeline)
         assert.strictEqual((yield* control.end(runId))._tag, "Succeeded")

@@ -1,5 +1,5 @@
 import type { ClaimedRun, RunId } from "@rat/domain"
-import { Cause, Effect, Exit, Fiber, Latch, Schedule, type Scope, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Latch, Schedule, Scope, Stream } from "effect"
 import { untilReached } from "../phase/ControlCall.ts"
 import { makePhaseClock } from "../phase/PhaseClock.ts"
 import { makeRunLog } from "../phase/RunLog.ts"
@@ -34,7 +34,8 @@ interface Work {
 export const claimRuns = Effect.gen(function* () {
   const control = yield* RunControl
   const config = yield* RunnerConfig
-  const scope = yield* Effect.scope
+  // Apart from our own scope, which would interrupt the runs before we can wait for them.
+  const runs = yield* Scope.make()
   const active = new Map<RunId, Work>()
   const earlyCancels = new Set<RunId>()
   const idle = yield* Latch.make(true)
@@ -59,16 +60,12 @@ export const claimRuns = Effect.gen(function* () {
         return Effect.void
       }
       work.stop ??= reason
-      return work.fiber === undefined ? Effect.void : Effect.forkIn(Fiber.interrupt(work.fiber), scope)
+      return work.fiber === undefined ? Effect.void : Effect.forkIn(Fiber.interrupt(work.fiber), runs)
     })
 
   const leases = yield* makeLeases({ control, lost: (runId) => stop(runId, "lost") })
 
-  // Uninterruptible but for the program itself: what a cancelled run has to say is said.
-  const attemptOf = Effect.fnUntraced(function* (
-    work: Work,
-    restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
-  ) {
+  const attemptOf = Effect.fnUntraced(function* (work: Work) {
     const { claimed } = work
     const { lease } = claimed
     const log = yield* makeRunLog({
@@ -90,7 +87,7 @@ export const claimRuns = Effect.gen(function* () {
         if (isFree) look()
       },
     }
-    const exit = yield* Effect.exit(restore(runProgram(attempt)))
+    const exit = yield* Effect.exit(Effect.interruptible(runProgram(attempt)))
     attempt.slotFree(true)
     if (Exit.isSuccess(exit)) return
     if (work.stop === "cancelled") {
@@ -114,7 +111,7 @@ export const claimRuns = Effect.gen(function* () {
     yield* leases.hold(claimed.lease)
     const parent = parentOf(claimed.traceparent)
     const { target } = claimed
-    work.fiber = yield* Effect.uninterruptibleMask((restore) => Effect.scoped(attemptOf(work, restore))).pipe(
+    work.fiber = yield* Effect.scoped(attemptOf(work)).pipe(
       Effect.withSpan("Run.attempt", {
         ...(parent === undefined ? { root: true } : { parent }),
         attributes: { run_id: runId, attempt: claimed.lease.attempt },
@@ -134,9 +131,11 @@ export const claimRuns = Effect.gen(function* () {
           look()
         }),
       ),
-      Effect.forkIn(scope),
+      // Only the program itself can be interrupted: an attempt that is stopped before it began is counted out all the
+      // same, and what a cancelled run has to say is said.
+      Effect.forkIn(runs, { uninterruptible: true }),
     )
-    if (work.stop !== undefined) yield* Fiber.interrupt(work.fiber)
+    if (work.stop !== undefined) yield* stop(runId, work.stop)
   })
 
   const claim = Effect.gen(function* () {
@@ -173,12 +172,8 @@ export const claimRuns = Effect.gen(function* () {
   yield* Effect.forkScoped(leases.keep)
   yield* Effect.forkScoped(signals)
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(safetyTick), Effect.sync(look))))
-  yield* Effect.addFinalizer(() =>
-    Effect.timeoutOption(idle.await, `${config.drainSeconds} seconds`).pipe(
-      Effect.andThen(
-        Effect.forEach(active.values(), ({ fiber }) => (fiber === undefined ? Effect.void : Fiber.interrupt(fiber))),
-      ),
-    ),
+  yield* Effect.addFinalizer((exit) =>
+    Effect.andThen(Effect.timeoutOption(idle.await, `${config.drainSeconds} seconds`), Scope.close(runs, exit)),
   )
   yield* Effect.forkScoped(claim)
-}) satisfies Effect.Effect<void, never, Scope.Scope | unknown>
+})

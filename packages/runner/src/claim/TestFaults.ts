@@ -2,8 +2,11 @@ import { readdirSync, readFileSync } from "node:fs"
 import { Catalog, ObjectStore } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 
-/** Steps of a run before which a test may do something. */
-export type Step = "createBranch" | "readTable" | "putFile" | "commit"
+/**
+ * Steps of a run before which a test may do something. `lateCommit` cannot be interrupted until the commit is made, as
+ * when a node does not know yet that its lease is gone; `committed` is right after it.
+ */
+export type Step = "createBranch" | "readTable" | "putFile" | "commit" | "lateCommit" | "committed"
 
 /** What tests do between the steps of a run; the services themselves are the real ones. */
 export class TestFaults extends Context.Service<
@@ -41,7 +44,12 @@ export const withFaults = Layer.effectContext(
           ...catalog,
           createBranch: (...args) => Effect.andThen(before("createBranch"), catalog.createBranch(...args)),
           table: (...args) => Effect.andThen(before("readTable"), catalog.table(...args)),
-          commit: (...args) => Effect.andThen(before("commit"), catalog.commit(...args)),
+          commit: (...args) =>
+            Effect.andThen(before("lateCommit"), catalog.commit(...args)).pipe(
+              Effect.uninterruptible,
+              (late) => Effect.andThen(before("commit"), late),
+              Effect.tap(() => before("committed")),
+            ),
         }),
       ),
       Context.add(

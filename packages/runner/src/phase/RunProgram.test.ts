@@ -15,7 +15,7 @@ const failed = (end: TestEnd) => {
 }
 
 const logMaxLines = 40
-const logMaxMessage = 400
+const logMaxMessage = 1_000
 const memoryLimitBytes = 200 * 1_048_576
 
 layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds: 1, logMaxLines, logMaxMessage } }), {
@@ -493,7 +493,7 @@ layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds
       const control = yield* TestControl
       const tests = Array.from({ length: 30 }, (_, i) => [
         `tests/quality/t${i}.sql`,
-        `-- @severity: warn\n-- @description: ${"long ".repeat(100)}\nselect * from {{ this }}`,
+        `-- @severity: warn\n-- @description: ${"long ".repeat(300)}\nselect * from {{ this }}`,
       ])
       const end = yield* control.run({
         name: "chatty",

@@ -111,9 +111,6 @@ const unread: { readonly [Key in string]: string } = {
 
 export const settingKeys: ReadonlyArray<string> = Object.keys(known)
 
-/** Every name that a config file may not use by mistake: the known ones and those that are refused by name. */
-export const namedKeys: ReadonlyArray<string> = [...settingKeys, ...Object.keys(unread)]
-
 /** Reads one setting; `key` is lower case. */
 export const readSetting = (key: string, value: unknown): Read => {
   const read = Object.hasOwn(known, key) ? known[key] : undefined

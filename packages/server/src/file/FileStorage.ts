@@ -12,7 +12,7 @@ import {
   type ZoneNotFound,
 } from "@rat/domain"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "@rat/lakehouse"
-import { Context, type DateTime, Effect, FileSystem, Layer, type PlatformError } from "effect"
+import { Context, type DateTime, Effect, FileSystem, Layer, type PlatformError, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { LandingRepository, type Upload } from "../landing/LandingRepository.ts"
 import { ProjectValidation } from "../project/ProjectValidation.ts"
@@ -24,6 +24,19 @@ export interface WrittenFile {
   readonly path: string
   readonly sizeBytes: number
   readonly versionId: string
+}
+
+/** Reading a file as text puts all of it into one answer. */
+const maxReadBytes = 32 * 2 ** 20
+
+export class FileTooLarge extends Schema.TaggedError<FileTooLarge>()(
+  "FileTooLarge",
+  { path: Schema.String, sizeBytes: Schema.Int },
+  { httpApiStatus: 413 },
+) {
+  override get message() {
+    return `"${this.path}" has ${this.sizeBytes} bytes; at most ${maxReadBytes} can be read as text. Query it in a pipeline with landing_zone().`
+  }
 }
 
 type WriteError =
@@ -48,7 +61,7 @@ export class FileStorage extends Context.Service<
     /** Text of a file; bytes that are no UTF-8 are replaced. */
     readonly read: (
       path: FilePath,
-    ) => Effect.Effect<FileContent, FileNotFound | ObjectNotFound | StoreUnavailable | SqlError.SqlError>
+    ) => Effect.Effect<FileContent, FileNotFound | FileTooLarge | ObjectNotFound | StoreUnavailable | SqlError.SqlError>
     /** Pipelines' files are checked in the context of their folder; problems of this file refuse it. */
     readonly write: (path: FilePath, bytes: Uint8Array) => Effect.Effect<WrittenFile, WriteError>
     /** As `write`, from a local file that is taken over. Uploads to landing zones are not read into memory. */
@@ -85,6 +98,7 @@ export class FileStorage extends Context.Service<
         if (areaOf(path)?.kind === "landing") {
           const found = yield* landing.byKey(path)
           if (found === null) return yield* new FileNotFound({ path })
+          if (found.size_bytes > maxReadBytes) return yield* new FileTooLarge({ path, sizeBytes: found.size_bytes })
           return content(path, yield* objects.get(found.s3_path), found.uploaded_at)
         }
         const { file, bytes } = yield* files.read(path)

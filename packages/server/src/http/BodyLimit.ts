@@ -1,5 +1,5 @@
-import { ByteSize, Context, Effect } from "effect"
-import { HttpIncomingMessage, HttpServerRequest, type HttpServerResponse, Multipart } from "effect/http"
+import { ByteSize, Effect } from "effect"
+import { HttpServerRequest, type HttpServerResponse, Multipart } from "effect/http"
 import { tooLarge } from "./FailureResponse.ts"
 import { RequestId } from "./RequestId.ts"
 
@@ -34,6 +34,6 @@ export const withBodyLimit =
         maxParts,
         maxFieldSize: ByteSize.bytes(limits.jsonBytes),
         maxTotalSize: ByteSize.bytes(limitBytes),
-      }).pipe(Context.add(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limitBytes)))
+      })
       return yield* Effect.provideContext(app, context)
     })

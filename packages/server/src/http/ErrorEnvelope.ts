@@ -175,9 +175,20 @@ export const refusal = (
     { status, headers: options.headers ?? {} },
   )
 
+/** Defects are ours to mend, outages are worth knowing; whatever else went wrong is the caller's and in the answer. */
+export const logFailure = (wire: WireError, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  switch (wireStatus(wire)) {
+    case 500:
+      return Effect.logError("request failed", cause)
+    case 503:
+      return Effect.logWarning("request could not be served", cause)
+    default:
+      return Effect.void
+  }
+}
+
 /**
- * Ends the error channel of a handler: every failure becomes its HTTP answer, with the request's id. What turns out to
- * be a 500 is logged with its cause. Defects and interruption pass through to `http/Server`, which treats them alike.
+ * Ends the error channel of a handler: every failure becomes its HTTP answer, with the request's id. Defects and interruption pass through to `http/Server`, which treats them alike.
  */
 export const wired = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
@@ -185,7 +196,7 @@ export const wired = <A, E, R>(
   Effect.catch(effect, (error) =>
     Effect.gen(function* () {
       const wire = wireFailure(error, yield* RequestId)
-      if (wireStatus(wire) >= 500) yield* Effect.logError("request failed", Cause.fail(error))
+      yield* logFailure(wire, Cause.fail(error))
       return envelopeResponse(wire)
     }),
   )

@@ -1,7 +1,7 @@
 import { type Cause, Effect, Predicate, SchemaIssue } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiError } from "effect/http-api"
-import { envelopeResponse, refusal, wireError, wireFailure, wireStatus } from "./ErrorEnvelope.ts"
+import { envelopeResponse, logFailure, refusal, wireError, wireFailure } from "./ErrorEnvelope.ts"
 import { pathOf } from "./FilePathRoute.ts"
 import { RequestId } from "./RequestId.ts"
 import { methodsOf } from "./Route.ts"
@@ -22,7 +22,7 @@ export const failureResponse = (request: HttpServerRequest.HttpServerRequest) =>
     const response = requestFailure(reasons[0], request, requestId)
     if (response !== undefined) return response
     const wire = wireFailure(reasons[0], requestId)
-    if (wireStatus(wire) >= 500) yield* Effect.logError("request failed", cause)
+    yield* logFailure(wire, cause)
     return envelopeResponse(wire)
   })
 

@@ -22,6 +22,9 @@ type Sql = SqlError.SqlError
 type ZoneKey = { readonly namespace: string; readonly name: string }
 type Page = { readonly limit: number; readonly offset: number }
 
+/** Uploads of one name to one zone in one second. */
+const maxSameNames = 10_000
+
 /** A local file that a client sent. It is taken over: it may be gone afterwards. */
 export interface Upload {
   readonly localPath: string
@@ -179,7 +182,7 @@ export class LandingRepository extends Context.Service<
       /** Takes the first free name. Two uploads of one name in the same second get different ones. */
       const reserve = Effect.fn("LandingRepository.reserve")(function* (zone: LandingZone, upload: Upload) {
         const now = yield* DateTime.now
-        for (let attempt = 1; ; attempt++) {
+        for (let attempt = 1; attempt <= maxSameNames; attempt++) {
           const filename = storedName(upload.name, now, attempt)
           const objectKey = `${zone.namespace}/landing/${zone.name}/${filename}`
           const rows = yield* sql<{ id: string }>`
@@ -189,6 +192,7 @@ export class LandingRepository extends Context.Service<
             returning id`
           if (rows[0] !== undefined) return { id: rows[0].id, objectKey }
         }
+        return yield* Effect.die(new Error(`${maxSameNames} uploads of one name came in one second.`))
       })
 
       const upload = Effect.fn("LandingRepository.upload")(function* (key: ZoneKey, sent: Upload) {

@@ -174,9 +174,10 @@ export interface RunningNode {
 /**
  * Starts a node with all roles and answers when it serves requests. It stops when the scope closes: HTTP finishes what
  * it is answering, runs end or are left to the next start, slots and Postgres end. Failures are sentences for people.
- * Logs and spans go where the caller's context says (`Telemetry.layer`).
+ * Logs and spans go where the caller's context says (`Telemetry.layer`). No span of its own: everything that the node does
+ * from then on would be a part of it.
  */
-export const startNode = Effect.fn("startNode")(
+export const startNode = Effect.fnUntraced(
   function* (options: NodeOptions) {
     const settings = yield* nodeSettings
     const scope = yield* Effect.scope

@@ -33,7 +33,12 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_UPLOAD_LIMIT", "32MiB", "Most bytes of one upload."),
   row("RAT_STOP_GRACE_SECONDS", "10", "How long requests that are being answered may take to finish at a stop."),
   row("RAT_LOG_FORMAT", "pretty on a terminal, json elsewhere", "How log lines look: pretty or json.", "--log-format"),
-  row("RAT_LOG_LEVEL", "info", "Least severe lines that are logged: debug, info, warn or error.", "--log-level"),
+  row(
+    "RAT_LOG_LEVEL",
+    "warn on a terminal, info elsewhere",
+    "Least severe lines that are logged: debug, info, warn or error.",
+    "--log-level",
+  ),
   row("RAT_GIT_COMMIT", "", "Shown by /health."),
   row("RAT_BUILD_TIME", "", "Shown by /health."),
   // Postgres

@@ -1,5 +1,16 @@
-import { Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { MessageStorage, RunnerHealth, RunnerStorage, Runners, Sharding, ShardingConfig } from "effect/cluster"
+
+/**
+ * Who is in the cluster: this process, until it ends. It does not leave at a stop, since nobody takes over from it, and a
+ * cluster without a runner would be warned about while the actors end.
+ */
+const onlyRunner = Layer.effect(
+  RunnerStorage.RunnerStorage,
+  Effect.map(RunnerStorage.makeMemory, (memory) =>
+    RunnerStorage.RunnerStorage.of({ ...memory, unregister: () => Effect.void }),
+  ),
+)
 
 /**
  * The cluster of one process: every actor lives here. Messages are volatile, since the state of actors is in our rows,
@@ -7,7 +18,7 @@ import { MessageStorage, RunnerHealth, RunnerStorage, Runners, Sharding, Shardin
  */
 const layerSingle: Layer.Layer<Sharding.Sharding> = Sharding.layer.pipe(
   Layer.provide(Runners.layerNoop),
-  Layer.provide([MessageStorage.layerNoop, RunnerStorage.layerMemory, RunnerHealth.layerNoop]),
+  Layer.provide([MessageStorage.layerNoop, onlyRunner, RunnerHealth.layerNoop]),
   Layer.provide(
     ShardingConfig.layer({
       refreshAssignmentsInterval: "500 millis",

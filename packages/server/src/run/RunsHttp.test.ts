@@ -255,6 +255,33 @@ layer(TestServer, { excludeTestServices: true })("RunsHttp", (it) => {
       }),
   )
 
+  it.effect("a pipeline that was deleted is refused, and one made anew under its name runs", () =>
+    Effect.gen(function* () {
+      const pipelines = yield* PipelineRepository
+      const address = {
+        namespace: NamespaceName.make("default"),
+        layer: "gold",
+        name: PipelineName.make("again"),
+      } as const
+      const wish = { namespace: "default", layer: "gold", pipeline: "again" }
+      const make = pipelines.create(new PipelineCreate(address))
+      yield* make
+      const first = yield* post(wish)
+      assert.strictEqual(first.status, 202)
+      yield* pipelines.remove(address)
+      const refused = yield* post(wish)
+      assert.deepStrictEqual([refused.status, refused.body.error.code], [404, "NOT_FOUND"])
+      yield* make
+      yield* post(wish)
+      yield* pipelines.remove(address)
+      const last = yield* make
+      const accepted = yield* post(wish)
+      assert.strictEqual(accepted.status, 202)
+      const run = yield* call("GET", `/${accepted.body.run_id}`)
+      assert.strictEqual(run.body.pipeline_id, last.id)
+    }),
+  )
+
   it.effect("a client that comes back with Last-Event-ID gets what it missed and nothing twice", () =>
     Effect.gen(function* () {
       const { control, claimed, runId } = yield* running

@@ -14,7 +14,7 @@ import { HttpServerResponse, HttpTraceContext } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { wired, wireError } from "../http/ErrorEnvelope.ts"
 import { PipelineEntity, pipelineEntityId } from "../pipeline/PipelineEntity.ts"
-import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
+import { type PipelineAddress, PipelineRepository } from "../pipeline/PipelineRepository.ts"
 import { eventStream, LogStreams, resumeAfter } from "./LogStream.ts"
 import { RunEntity } from "./RunEntity.ts"
 import { RunRepository } from "./RunRepository.ts"
@@ -22,6 +22,9 @@ import { RunSettings } from "./RunSettings.ts"
 
 /** What runs are called that nobody gave a reason for. */
 const defaultTrigger = "manual"
+
+/** Pipelines whose ids are remembered. */
+const maxKnownIds = 10_000
 
 const eventStreamHeaders = { "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
 
@@ -36,8 +39,22 @@ export const RunsHttp = HttpApiBuilder.group(
     const pipelineActor = yield* PipelineEntity.client
     const runActor = yield* RunEntity.client
 
+    /** Ids of pipelines by address, to save a round trip on the way to the first statement. May be stale: see below. */
+    const knownIds = new Map<string, PipelineId>()
+
+    const pipelineIdOf = Effect.fnUntraced(function* (address: PipelineAddress, isFresh: boolean) {
+      const key = `${address.namespace}.${address.layer}.${address.name}`
+      const known = isFresh ? undefined : knownIds.get(key)
+      if (known !== undefined) return known
+      knownIds.delete(key)
+      const { id } = yield* pipelines.find(address)
+      if (knownIds.size >= maxKnownIds) knownIds.clear()
+      knownIds.set(key, id)
+      return id
+    })
+
     /** What is to run: checked before the actor is asked, since only names are known here. */
-    const targetOf = Effect.fn("RunsHttp.target")(function* (wish: typeof RunCreate.Type) {
+    const targetOf = Effect.fn("RunsHttp.target")(function* (wish: typeof RunCreate.Type, isFresh: boolean) {
       const { namespace, layer, pipeline } = wish
       const kind: RunKind = wish.kind ?? "pipeline"
       if (kind === "noop") {
@@ -51,15 +68,15 @@ export const RunsHttp = HttpApiBuilder.group(
           wireError(400, 'Name what to run: "namespace", "layer" (bronze, silver, gold) and "pipeline".'),
         )
       }
-      const found = yield* pipelines.find({ namespace, layer, name: pipeline })
-      return { kind, namespace, pipelineId: found.id }
+      return { kind, namespace, pipelineId: yield* pipelineIdOf({ namespace, layer, name: pipeline }, isFresh) }
     })
 
-    const create = Effect.fn("RunsHttp.create")(function* (
+    const submit = Effect.fnUntraced(function* (
       wish: typeof RunCreate.Type,
       idempotencyKey: string | undefined,
+      isFresh: boolean,
     ) {
-      const target = yield* targetOf(wish)
+      const target = yield* targetOf(wish, isFresh)
       const span = yield* Effect.option(Effect.currentSpan)
       const run = yield* pipelineActor(pipelineEntityId(target.namespace, target.pipelineId)).Submit({
         ...target,
@@ -70,6 +87,17 @@ export const RunsHttp = HttpApiBuilder.group(
           onSome: (open) => HttpTraceContext.toHeaders(open).traceparent ?? null,
         }),
       })
+      return { run, target }
+    })
+
+    const create = Effect.fn("RunsHttp.create")(function* (
+      wish: typeof RunCreate.Type,
+      idempotencyKey: string | undefined,
+    ) {
+      // A pipeline that was deleted, and perhaps made anew, since its id was remembered is looked up again.
+      const { run, target } = yield* submit(wish, idempotencyKey, false).pipe(
+        Effect.catchTag("PipelineNotFound", () => submit(wish, idempotencyKey, true)),
+      )
       if (!isOf(run, target)) {
         return yield* Effect.fail(
           wireError(409, `This Idempotency-Key already made run ${run.id}, of something else. Use a new key.`, {

@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from "node:perf_hooks"
-import { labelled } from "@rat/lakehouse"
+import { labelled, observed } from "@rat/lakehouse"
 import { Effect, Layer, Metric } from "effect"
 
 /**
@@ -71,18 +71,8 @@ export const setPgPool = (connections: Readonly<Record<string, number>>): Effect
 
 export const setEventRelayLag = (lagMs: number): Effect.Effect<void> => Metric.update(relayLag, lagMs / 1000)
 
-/** A gauge that is read when somebody asks, so that it costs nothing otherwise. */
-const observed = (name: string, description: string, read: () => number) =>
-  Effect.acquireRelease(
-    Effect.map(Effect.context<never>(), (context) =>
-      Metric.registerUnsafe(gauge(name, description), context, {
-        get: () => ({ value: read() }),
-        update: () => {},
-        modify: () => {},
-      }),
-    ),
-    (registration) => Effect.sync(registration.remove),
-  )
+const reading = (name: string, description: string, read: () => number) =>
+  observed(gauge(name, description), () => ({ value: read() }))
 
 /** Build information and the state of this process, while the layer lives. */
 export const processMetrics = (build: { readonly version: string; readonly gitCommit: string }): Layer.Layer<never> =>
@@ -101,20 +91,20 @@ export const processMetrics = (build: { readonly version: string; readonly gitCo
         }),
         1,
       )
-      yield* observed("rat_process_resident_memory_bytes", "Resident memory of this process", () =>
+      yield* reading("rat_process_resident_memory_bytes", "Resident memory of this process", () =>
         process.memoryUsage.rss(),
       )
-      yield* observed(
+      yield* reading(
         "rat_process_heap_bytes",
         "Used JavaScript heap of this process",
         () => process.memoryUsage().heapUsed,
       )
-      yield* observed("rat_process_uptime_seconds", "Age of this process", () => process.uptime())
-      yield* observed("rat_process_cpu_seconds", "Processor time that this process has used", () => {
+      yield* reading("rat_process_uptime_seconds", "Age of this process", () => process.uptime())
+      yield* reading("rat_process_cpu_seconds", "Processor time that this process has used", () => {
         const { system, user } = process.cpuUsage()
         return (system + user) / 1e6
       })
-      yield* observed(
+      yield* reading(
         "rat_event_loop_delay_seconds",
         "99th percentile of the event loop's delay since the last look",
         () => {

@@ -18,7 +18,7 @@ export class TelemetryMisconfigured extends Schema.TaggedError<TelemetryMisconfi
 export interface TelemetryOptions {
   /** `--log-format`; unless told RAT_LOG_FORMAT, then pretty on a terminal and json elsewhere. */
   readonly logFormat?: "json" | "pretty"
-  /** `--log-level`; unless told RAT_LOG_LEVEL, then info. */
+  /** `--log-level`; unless told RAT_LOG_LEVEL, then warn on a terminal (people read there) and info elsewhere. */
   readonly logLevel?: "debug" | "info" | "warn" | "error"
   /** Version of the platform. */
   readonly version?: string
@@ -43,7 +43,7 @@ const logs = (options: TelemetryOptions) =>
       )
       const level = yield* Config.withDefault(
         Config.Literals(["debug", "info", "warn", "error"], "RAT_LOG_LEVEL"),
-        "info",
+        process.stderr.isTTY ? "warn" : "info",
       )
       const noColour = yield* Config.withDefault(Config.String("NO_COLOR"), "")
       const logger =
