@@ -330,7 +330,7 @@ describe("a project", () => {
     expect(uploaded.code, uploaded.stderr).toBe(0)
     expect(uploaded.stderr).toContain("Made landing zone landed/people")
     expect(JSON.parse(uploaded.stdout).files).toMatchObject([
-      { filename: expect.stringMatching(/people\.csv$/), size_bytes: 23 },
+      { filename: expect.stringMatching(/people\.csv$/), size_bytes: 22 },
     ])
     expect((await rat(["push"], { cwd })).code).toBe(0)
     expect((await rat(["run", "bronze.people"], { cwd })).code).toBe(0)

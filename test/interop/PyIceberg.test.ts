@@ -1,8 +1,6 @@
-import { execFile } from "node:child_process"
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { promisify } from "node:util"
 import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
 import { Column } from "@rat/domain"
@@ -16,52 +14,10 @@ import {
   writtenFiles,
 } from "@rat/lakehouse"
 import { Effect, Layer } from "effect"
+import { pyIceberg, runScript } from "./PyIcebergInstall.ts"
 
-/*
- * Our tables read by PyIceberg, and PyIceberg's by us. PyIceberg is installed into `.cache/interop` on the first run; where
- * Python or pip cannot do that (none there, network off) the suite is skipped and says why.
- */
-const run = promisify(execFile)
-const here = import.meta.dirname
-const cache = join(here, "..", "..", ".cache", "interop")
-const packages = ["pyiceberg[pyarrow,sql-sqlite]==0.12.0"]
-
-const installed = await (async (): Promise<{ readonly python: string } | { readonly reason: string }> => {
-  const venv = join(cache, "pyiceberg-0.12.0")
-  const python = join(venv, "bin", "python")
-  const isThere = () =>
-    run(python, ["-c", "import pyiceberg.table, pyarrow, sqlalchemy"]).then(
-      () => true,
-      () => false,
-    )
-  if (await isThere()) return { python }
-  try {
-    await fs.mkdir(cache, { recursive: true })
-    await run("python3", ["-m", "venv", venv])
-    await run(
-      python,
-      [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--retries",
-        "1",
-        "--timeout",
-        "15",
-        ...packages,
-      ],
-      {
-        timeout: 180_000,
-      },
-    )
-    return (await isThere()) ? { python } : { reason: "PyIceberg was installed but cannot be imported" }
-  } catch (error) {
-    await fs.rm(venv, { recursive: true, force: true })
-    return { reason: `PyIceberg could not be installed: ${(error as Error).message.trim().split("\n").at(-1)}` }
-  }
-})()
+/* Our tables read by PyIceberg, and PyIceberg's by us; skipped with the reason where it cannot be installed. */
+const installed = await pyIceberg()
 
 interface PyTable {
   readonly schema: ReadonlyArray<{ readonly id: number; readonly name: string; readonly type: string }>
@@ -91,7 +47,7 @@ const scenario = Effect.gen(function* () {
   )
   const rows = (sql: string) => Effect.promise(async () => (await connection.runAndReadAll(sql)).getRowObjectsJson())
   const script = (name: string, ...args: ReadonlyArray<string>) =>
-    Effect.promise(async () => (await run(python, [join(here, name), ...args])).stdout.trim())
+    Effect.promise(async () => (await runScript(python, name, ...args)).trim())
   const layer = ScanPlanner.layer.pipe(
     Layer.provideMerge(IcebergTable.layer),
     Layer.provideMerge(FileStore.layer({ root: folder })),

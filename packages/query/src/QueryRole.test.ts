@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, layer } from "@effect/vitest"
 import { mainRef, type QueryBody, type QueryHead, type QueryTail, RefName, TableKey } from "@rat/domain"
@@ -9,6 +11,15 @@ import { Effect, Fiber, Schema, Stream } from "effect"
 import { ask, publish, refusal, requestOf, rows, TestQuery } from "./session/TestQuery.ts"
 
 const endless = "select count(*) from range(1000000000000) t(i) where i % 7 = 3"
+
+/** Process ids of this test's slots. */
+const slotProcesses = Effect.promise(async () => {
+  const { stdout } = await promisify(execFile)("ps", ["-o", "pid=,args=", "--ppid", String(process.pid)])
+  return stdout
+    .split("\n")
+    .filter((line) => line.includes("QuerySlot.ts"))
+    .map((line) => Number.parseInt(line, 10))
+})
 
 layer(
   TestQuery.layer({ slots: 2, threads: 2, maxWaiting: 1, memoryLimitBytes: 300_000_000, spillLimitBytes: 100_000_000 }),
@@ -291,6 +302,21 @@ layer(
       assert.strictEqual(error._tag, "QueryResources")
       assert.match(error.message, /286 MiB of memory/)
       assert.deepStrictEqual(yield* Fiber.join(neighbour), [[66666667]])
+    }),
+  )
+
+  it.effect("a query whose process is killed says so, and the next one finds another process", () =>
+    Effect.gen(function* () {
+      const { client } = yield* TestQuery
+      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
+      const query = yield* Effect.forkChild(refusal({ sql: endless }))
+      while ((yield* client.Health()).free > 1) yield* Effect.sleep(5)
+      yield* Effect.sleep(100)
+      for (const pid of yield* slotProcesses) process.kill(pid, "SIGKILL")
+      const error = yield* Fiber.join(query)
+      assert.strictEqual(error._tag, "QueryResources")
+      assert.match(error.message, /ended the process that executed it \(SIGKILL\)/)
+      assert.deepStrictEqual(yield* rows({ sql: "select 1" }), [[1]])
     }),
   )
 

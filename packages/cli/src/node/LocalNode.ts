@@ -77,7 +77,9 @@ export const startLocalNode = Effect.fnUntraced(function* (choice: LocalNodeChoi
     environment,
   }
   // Before the node, so that it closes after it: what a stop logs and measures is sent too.
-  const telemetry = yield* Layer.build(Telemetry.layer({ version: ratVersion, node: hostname() })).pipe(
+  const telemetry = yield* Layer.build(
+    Telemetry.layer({ version: ratVersion, node: `${hostname()}-${process.pid}` }),
+  ).pipe(
     Effect.provideService(ConfigProvider.ConfigProvider, nodeConfigProvider(options)),
     settingErrors,
     Effect.mapError(explained),

@@ -67,6 +67,8 @@ export class DuckDb {
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
       allow_community_extensions: "false",
+      // What was read for one holder must not be taken for the next one's file of the same name, size and time.
+      enable_external_file_cache: "false",
       // Errors carry their position as a number only in this form.
       errors_as_json: "true",
     })

@@ -12,12 +12,6 @@ export const validityOf = (vector: Vector, count: number): ((row: number) => boo
   return bits === null ? null : (row) => (bits[row >> 3]! & (1 << (row & 7))) !== 0
 }
 
-/** NULL bitmap as Arrow wants it (least significant bit first, 1 is valid): a copy, or null when all are valid. */
-export const validityBits = (vector: Vector, count: number): Uint8Array | null => {
-  const bits: Uint8Array | null = duckdb.vector_get_validity(vector, Math.ceil(count / 64) * 8)
-  return bits === null ? null : bits.slice(0, Math.ceil(count / 8))
-}
-
 export const bytesOf = (vector: Vector, byteCount: number): Uint8Array => duckdb.vector_get_data(vector, byteCount)
 
 type View<A> = new (buffer: ArrayBufferLike, byteOffset: number, length: number) => A

@@ -77,7 +77,12 @@ export const answerQuery = (pool: SlotPool, request: QueryRequest, mostMs: numbe
       )
     }),
   ).pipe(
-    Stream.interruptWhen(Effect.delay(Effect.fail<QueryError>(new QueryTimedOut({ timeoutMs })), timeoutMs)),
+    Stream.interruptWhen(
+      Effect.delay(
+        Effect.suspend(() => Effect.fail<QueryError>(new QueryTimedOut({ timeoutMs }))),
+        timeoutMs,
+      ),
+    ),
     Stream.withSpan("QueryRole.query", { attributes: { "rat.ref": request.ref, "rat.format": request.format } }),
   )
 }

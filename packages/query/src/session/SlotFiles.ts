@@ -4,10 +4,7 @@ import { join } from "node:path"
 import type { Slot } from "@rat/lakehouse"
 import { Effect } from "effect"
 
-/**
- * Name of an object in a slot. The same object always has the same name, so that what the engine remembers of a file
- * (its Parquet footer) is found again.
- */
+/** Name of an object in a slot: has nothing in it that is special to SQL or globs. */
 export const slotFileName = (location: string): string =>
   `${createHash("sha256").update(location).digest("hex").slice(0, 32)}.parquet`
 

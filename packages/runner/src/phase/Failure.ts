@@ -62,5 +62,8 @@ export const failureOf = (cause: Cause.Cause<unknown>): Failure => {
   }
 }
 
+/** Paths of the server tell people nothing, and others too much. */
+const withoutPaths = (text: string): string => text.replace(/(?:file:\/\/)?(?:\/[\w.@+-]+){2,}\/?/g, "…")
+
 const unexpected = (message: string): string =>
-  `Something unexpected went wrong, and nothing was published: ${message.split("\n")[0]}. The log of the server has the details.`
+  `Something unexpected went wrong, and nothing was published: ${withoutPaths(message.split("\n")[0] ?? "")}. The log of the server has the details.`

@@ -40,7 +40,7 @@ const inSlot = (what: string, run: () => Promise<void>) =>
             }
           : {
               code: "runner.files",
-              reason: `${what} could not be made readable for the run: ${error instanceof Error ? error.message : error}`,
+              reason: `${what} could not be made readable for the run (${isErrno(error) ? error.code : "unknown reason"}). Run it again; if it happens again, look at the runner's disk and the rights of its data folder.`,
             },
       ),
   })
@@ -85,7 +85,7 @@ export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
         (file) => {
           linked.add(file.filePath)
           return Effect.flatMap(store.localPath(store.keyOf(file.filePath)), (local) =>
-            inSlot(file.filePath, () => linkFile(local, pathOf(file.filePath))),
+            inSlot(store.keyOf(file.filePath), () => linkFile(local, pathOf(file.filePath))),
           )
         },
         { concurrency, discard: true },
@@ -93,7 +93,7 @@ export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
     /** A file that the slot itself wrote and that is about to be moved to the store as `location`. */
     addWritten: (location: string, localPath: string) => {
       linked.add(location)
-      return inSlot(location, () => linkFile(localPath, pathOf(location)))
+      return inSlot(store.keyOf(location), () => linkFile(localPath, pathOf(location)))
     },
     addZone: (listing: ZoneListing) => {
       const zone = join(landingFolder(slot), listing.zone)

@@ -159,7 +159,14 @@ const fail = Effect.fnUntraced(function* (attempt: Attempt, cause: Cause.Cause<u
     quality: attempt.quality,
   })
   yield* untilReached(control.Fail({ lease: attempt.claimed.lease, failure }))
+  yield* Effect.logInfo("A run failed").pipe(
+    Effect.annotateLogs({ code, reason: error, duration_ms: durationOf(attempt) }),
+  )
 })
+
+/** Work of all phases; some overlap. */
+const durationOf = (attempt: Attempt): number =>
+  Math.round(attempt.clock.timings().reduce((sum, { duration_ms }) => sum + duration_ms, 0))
 
 /**
  * Executes one attempt from claim to its end, which control has heard of when this returns. Interruption (cancel, lost
@@ -180,7 +187,10 @@ export const runProgram = (attempt: Attempt) => {
           log,
           clock,
         })
-  return Effect.raceFirst(program, log.lost).pipe(
+  const told = Effect.tap(program, () =>
+    Effect.logInfo("A run succeeded").pipe(Effect.annotateLogs({ duration_ms: durationOf(attempt) })),
+  )
+  return Effect.raceFirst(told, log.lost).pipe(
     Effect.catchCause((cause) =>
       Cause.hasInterrupts(cause) || leaseLostIn(cause)
         ? Effect.failCause(cause as Cause.Cause<LeaseLost>)

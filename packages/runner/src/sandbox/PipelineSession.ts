@@ -266,14 +266,10 @@ export class PipelineSession {
     } catch (error) {
       if (!(error instanceof SlotError)) throw error
       const { file, context } = script
-      const found = isPosition(error.details)
+      const at = isPosition(error.details)
         ? await this.#template.locate(file.source, context, error.details.position)
         : null
-      throw sqlProblem(
-        error,
-        this.#limits.folder,
-        found === null ? null : { path: file.path, source: file.source, ...found },
-      )
+      throw sqlProblem(error, this.#limits.folder, { path: file.path, source: file.source, at })
     }
   }
 }

@@ -1,15 +1,15 @@
 import { SlotError } from "@rat/lakehouse/slot"
 import { lineOf } from "../template/Issue.ts"
 
-/** Where a message's SQL came from, for people: the template and its place, or the compiled SQL when it cannot be told. */
+/** Where a message's SQL came from, for people: the template, and its place in it when the engine named one. */
 export interface SqlPlace {
   readonly path: string
   readonly source: string
-  readonly line: number
-  readonly column: number
+  readonly at: { readonly line: number; readonly column: number } | null
 }
 
-export const csvCode = "data.csv"
+/** Codes of files in landing zones that are not what they are read as. */
+const fileCodes = { csv: "data.csv", parquet: "data.parquet", json: "data.json" } as const
 const diskCode = "limit.disk"
 
 /** Spellings of what DuckDB says about a CSV row that does not parse (1.5.5). */
@@ -40,21 +40,51 @@ const csvMessage = (message: string): string | null => {
     : `${sniffed[1]}: the file does not parse as CSV. ${sniffed[2]}.\nCorrect the file, or tell read_csv how to read it (delim, quote, header, columns, strict_mode, null_padding).`
 }
 
+const parquetFile = [
+  /No magic bytes found at end of file '([^']+)'/,
+  /File '([^']+)' (?:too small to be a Parquet file)/,
+  /Footer length error in file '([^']+)'/,
+]
+const jsonFile = /Malformed JSON in file "([^"]+)", (?:at byte (\d+) )?in (?:line|record\/value) (\d+): ([^\n]+)/
+
+/** What is wrong with a file that was read, at its place in the file. */
+const fileProblem = (message: string): { readonly code: string; readonly text: string } | null => {
+  const csv = csvMessage(message)
+  if (csv !== null) return { code: fileCodes.csv, text: csv }
+  for (const pattern of parquetFile) {
+    const file = pattern.exec(message)?.[1]
+    if (file === undefined) continue
+    return {
+      code: fileCodes.parquet,
+      text: `${file}: the file is not Parquet, or only a part of it. Upload it again, or read it as what it is (read_csv, read_json).`,
+    }
+  }
+  const json = jsonFile.exec(message)
+  if (json === null) return null
+  const [, file, byte, line, said] = json
+  const place = [file, line, byte].filter((part) => part !== undefined).join(":")
+  return {
+    code: fileCodes.json,
+    text: `${place}: the file does not parse as JSON: ${said} Correct the file, or tell read_json how to read it (format, ignore_errors).`,
+  }
+}
+
 /** An engine error as the person who wrote the SQL should see it. */
-export const sqlProblem = (error: SlotError, folder: string, place: SqlPlace | null): SlotError => {
+export const sqlProblem = (error: SlotError, folder: string, place: SqlPlace): SlotError => {
   const message = withoutFolder(error.message, folder)
   if (/No space left on device|Failed to offload data/.test(message) && error.code !== "limit.memory") {
     return new SlotError(diskCode, "The disk of the runner is full. Free space and run again.", error.details)
   }
-  const csv = csvMessage(message)
-  const text = csv ?? message
-  if (place === null) return new SlotError(csv === null ? error.code : csvCode, text, error.details)
-  const margin = `${place.line} | `
-  return new SlotError(
-    csv === null ? error.code : csvCode,
-    csv === null
-      ? `${place.path}:${place.line}:${place.column}: ${text}\n${margin}${lineOf(place.source, place.line)}\n${" ".repeat(margin.length + place.column - 1)}^`
-      : `${text}\nRead at ${place.path}:${place.line}:${place.column}.`,
-    { line: place.line, column: place.column },
-  )
+  const { path, at } = place
+  const where = at === null ? path : `${path}:${at.line}:${at.column}`
+  const file = fileProblem(message)
+  if (file !== null) return new SlotError(file.code, `${file.text}\nRead at ${where}.`, at ?? undefined)
+  if (at === null) {
+    const advice = error.code === "limit.memory" ? " The setting memory_limit of the pipeline is the limit." : ""
+    return new SlotError(error.code, `${where}: ${message}${advice}`)
+  }
+  const margin = `${at.line} | `
+  const line = `${margin}${lineOf(place.source, at.line)}`
+  const pointer = `${" ".repeat(margin.length + at.column - 1)}^`
+  return new SlotError(error.code, `${where}: ${message}\n${line}\n${pointer}`, at)
 }

@@ -53,7 +53,9 @@ export const checkTemplate = async (
       return { ...place, code: codeOf(error), message: error.message }
     }
     const issue = await found()
-    if (issue !== null) issues.set(JSON.stringify(issue), issue)
+    // The same problem both times, whatever else its words say of the time.
+    const key = issue === null ? "" : `${issue.code}:${issue.line}:${issue.column}`
+    if (issue !== null && !issues.has(key)) issues.set(key, issue)
   }
   return { issues: [...issues.values()] }
 }

@@ -70,7 +70,7 @@ const referenceIssues = ({ namespace, known }: Request, { pipelines, zones }: Pr
             issueAt(path, {
               ...place,
               code: "ref.missing",
-              message: `ref('${argument}'): there is no such pipeline or table.${didYouMean(argument, short)}`,
+              message: `ref('${argument}'): there is no such pipeline or table.${didYouMean(argument, short)} Correct the name, or push that pipeline too.`,
             }),
           )
         }

@@ -2,14 +2,15 @@ import { createServer, type Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Api } from "@rat/domain"
 import { Context, Duration, Effect, Layer, Predicate, Schema } from "effect"
-import { HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
 import { NetAddress } from "effect/net"
 import type { BodyLimits } from "./BodyLimit.ts"
 import { type Connections, trackConnections } from "./Connections.ts"
 import { Drain } from "./Drain.ts"
 import { edge } from "./Edge.ts"
-import { pathOf } from "./FilePathRoute.ts"
+import { encodeFilePath, pathOf } from "./FilePathRoute.ts"
+import { routePattern } from "./Route.ts"
 
 /** Somebody else listens at the address already. */
 export class AddressInUse extends Schema.TaggedError<AddressInUse>()("AddressInUse", {
@@ -65,6 +66,10 @@ const maxParamLength = 10_000
 
 /** Nobody needs a trace of these, and they are asked for every few seconds. */
 const untracedPaths = new Set(["/health", "/health/live", "/health/ready", "/metrics"])
+
+/** `GET /api/v1/runs/:runId` */
+const spanName = ({ method, url }: HttpServerRequest.HttpServerRequest) =>
+  `${method} ${routePattern(method, pathOf(encodeFilePath(url)))}`
 
 const hostOf = (host: string) =>
   host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host
@@ -130,6 +135,7 @@ export const serverLayer = <A, E, R, E2, R2>(
     Layer.provide(
       Layer.succeed(HttpMiddleware.TracerDisabledWhen, (request) => untracedPaths.has(pathOf(request.url))),
     ),
+    Layer.provide(Layer.succeed(HttpMiddleware.SpanNameGenerator, spanName)),
     Layer.provide(httpServer(settings, server)),
     Layer.provideMerge(Drain.layer),
   )

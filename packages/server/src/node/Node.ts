@@ -92,13 +92,13 @@ const repositories = Layer.mergeAll(
 
 const control = Layer.mergeAll(PipelineEntityLayer, RunEntityLayer, RunNotices.layer, RunReaper.layerOnlyNode)
 
-const runner = Layer.effect(RunnerClient, localClient(RunnerRpc)).pipe(
+const runner = Layer.effect(RunnerClient, localClient(RunnerRpc, "Runner")).pipe(
   Layer.provide(RunnerRole.layer),
-  Layer.provide(Layer.effect(RunControlClient, localClient(RunControlRpc))),
+  Layer.provide(Layer.effect(RunControlClient, localClient(RunControlRpc, "RunControl"))),
   Layer.provide(RunControl.layer),
 )
 
-const query = Layer.effect(QueryClient, localClient(QueryRpc)).pipe(Layer.provide(QueryRole.layer))
+const query = Layer.effect(QueryClient, localClient(QueryRpc, "Query")).pipe(Layer.provide(QueryRole.layer))
 
 const groups = Layer.mergeAll(
   HealthHttp,

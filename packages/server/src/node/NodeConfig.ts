@@ -113,7 +113,7 @@ export const settingErrors = <A, E, R>(
     (error) => {
       // `SchemaError(Expected a number\n  at [RAT_X])`: the name goes to the front.
       const text = error.message.replace(/^\w*Error\(|\s*at \["\w+"\]|\)$/g, "")
-      const name = settings.find(({ env }) => error.message.includes(`"${env}"`))?.env ?? "of the environment"
+      const name = /\["(\w+)"\]/.exec(error.message)?.[1] ?? "of the environment"
       return Effect.fail(new SettingInvalid({ name, reason: `${text}.` }))
     },
   ) as Effect.Effect<A, Exclude<E, Config.ConfigError> | SettingInvalid, R>

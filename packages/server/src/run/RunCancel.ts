@@ -3,6 +3,7 @@ import { Clock, Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
@@ -68,6 +69,8 @@ export const makeCancel = Effect.gen(function* () {
     if (row.owner !== null) yield* hub.cancel(row.owner, runId)
     yield* hub.tell(runId, { _tag: "Status", status: "cancelled" })
     if (row.has_next) yield* hub.wake
+    const { started_at, finished_at } = row
+    yield* countRun("cancelled", started_at === null ? 0 : Number(finished_at) - Number(started_at))
     return toRun(row, yield* Clock.currentTimeMillis)
   })
 })

@@ -4,6 +4,7 @@ import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { countClaims } from "../telemetry/Metrics.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
 import { type ClaimRow, toCodeFiles } from "./RunRow.ts"
@@ -118,7 +119,10 @@ export const makeClaim = Effect.gen(function* () {
       // Nothing claimed although there is work: another node is claiming the same rows. What is behind them is ours.
       const isOvertaken = runs.length === 0 && (rows[0]?.candidates ?? 0) > 0
       if (isOvertaken && repeat < maxRepeats) continue
-      if (runs.length > 0) yield* outbox.wake
+      if (runs.length > 0) {
+        yield* outbox.wake
+        yield* countClaims(runs.length)
+      }
       for (const run of runs) yield* hub.tell(run.lease.runId, { _tag: "Status", status: "running" })
       return runs
     }

@@ -11,6 +11,7 @@ import {
   type RunId,
   type RunOutcome,
   type RunStatus,
+  toWireStatus,
 } from "@rat/domain"
 import { Catalog, type CatalogConflict } from "@rat/lakehouse"
 import { Effect, Exit } from "effect"
@@ -19,6 +20,7 @@ import { Outbox } from "../event/Outbox.ts"
 import { makeGroupCommit } from "../sql/GroupCommit.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
@@ -46,6 +48,8 @@ interface Ended {
   readonly layer: string | null
   readonly pipeline: string | null
   readonly branch: string | null
+  /** From the run's first start to its end. */
+  readonly took_ms: number
   /** Another run of the pipeline waits and may be claimed now. */
   readonly has_next: boolean
 }
@@ -140,12 +144,18 @@ export const makeEnd = Effect.gen(function* () {
       announced as (${announce(sql, "ended")})
       select
         e.id, e.fencing_token::text as token, e.namespace, e.pipeline_id, e.layer, e.pipeline, e.branch,
+        (extract(epoch from e.finished_at - e.started_at) * 1000)::float8 as took_ms,
         exists (select 1 from run n where n.status = 'queued' and n.pipeline_id = e.pipeline_id) as has_next
       from ended e`
   }
 
   const tellEnded = (ended: Ended, status: RunStatus) =>
-    hub.tell(ended.id, { _tag: "Status", status }).pipe(Effect.andThen(ended.has_next ? hub.wake : Effect.void))
+    hub
+      .tell(ended.id, { _tag: "Status", status })
+      .pipe(
+        Effect.andThen(ended.has_next ? hub.wake : Effect.void),
+        Effect.andThen(countRun(toWireStatus(status), ended.took_ms)),
+      )
 
   /** No row was ended: fine if this very attempt did it before and only its answer was lost. */
   const confirmEnded = (item: Ending) =>

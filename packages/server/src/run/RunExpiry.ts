@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
@@ -22,7 +23,13 @@ export const makeExpiry = Effect.gen(function* () {
   const hub = yield* RunHub
   const branches = yield* makeBranches
 
-  const expire = sql<{ readonly id: RunId; readonly status: "queued" | "failed"; readonly branch: string | null }>`
+  const expire = sql<{
+    readonly id: RunId
+    readonly status: "queued" | "failed"
+    readonly branch: string | null
+    /** From the run's first start to now. */
+    readonly took_ms: number
+  }>`
     with expired as (
       select r.id, r.lease_owner
       from run r
@@ -71,7 +78,7 @@ export const makeExpiry = Effect.gen(function* () {
       join expired x on x.id = e.id
     ),
     announced as (${announce(sql, "ended")})
-    select id, status, branch from ended`
+    select id, status, branch, (extract(epoch from now() - started_at) * 1000)::float8 as took_ms from ended`
 
   return {
     /** Takes back at most 100 runs; answers with how many. The branch of a run that failed for good expires with it. */
@@ -81,7 +88,10 @@ export const makeExpiry = Effect.gen(function* () {
         for (const row of expired) if (row.status === "failed") yield* branches.expireOf(row)
         return expired
       }).pipe(sql.withTransaction, retryContention)
-      for (const row of rows) yield* hub.tell(row.id, { _tag: "Reread" })
+      for (const row of rows) {
+        yield* hub.tell(row.id, { _tag: "Reread" })
+        if (row.status === "failed") yield* countRun("failed", row.took_ms)
+      }
       if (rows.length > 0) {
         yield* hub.wake
         yield* outbox.wake

@@ -144,6 +144,13 @@ describe("JsonLogger", () => {
     assert.deepStrictEqual(others.filter(isSecretName), [])
   })
 
+  it("finds a secret behind other names and signs", () => {
+    assert.strictEqual(
+      redactText("GET http://host:1/x?token=hunter2&a=b failed: config:password=hunter2; secret: 'hunter 2', k=v"),
+      "GET http://host:1/x?token=[redacted]&a=b failed: config:password=[redacted]; secret: [redacted], k=v",
+    )
+  })
+
   it("leaves text without secrets as it is", () => {
     for (const text of [
       "select a from t where k = 'v'",

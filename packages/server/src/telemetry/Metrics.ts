@@ -14,7 +14,7 @@ const histogram = (name: string, description: string) => Metric.histogram(name, 
 
 const runs = labelled<"status", number, unknown>(counter("rat_runs_total", "Runs that ended, by final status"))
 const runDuration = labelled<"status", number, unknown>(
-  histogram("rat_run_duration_seconds", "From the start of a run's last attempt to its end"),
+  histogram("rat_run_duration_seconds", "From a run's first start to its end"),
 )
 const queueDepth = gauge("rat_queue_depth", "Runs that wait to be claimed")
 const claims = counter("rat_claims_total", "Runs handed to runners, hand-overs included")
@@ -71,6 +71,17 @@ export const setPgPool = (connections: Readonly<Record<string, number>>): Effect
 
 export const setEventRelayLag = (lagMs: number): Effect.Effect<void> => Metric.update(relayLag, lagMs / 1000)
 
+/** Series exist from the start: a rate needs a zero to begin with, and an alert something to look at. */
+const zeros = Effect.all(
+  [
+    ...["success", "failed", "cancelled"].map((status) => Metric.update(runs({ status }), 0)),
+    ...["success", "error", "refused", "cancelled"].map((status) => Metric.update(queries({ status }), 0)),
+    Metric.update(claims, 0),
+    Metric.modify(streams, 0),
+  ],
+  { discard: true },
+)
+
 const reading = (name: string, description: string, read: () => number) =>
   observed(gauge(name, description), () => ({ value: read() }))
 
@@ -83,6 +94,7 @@ export const processMetrics = (build: { readonly version: string; readonly gitCo
         (histogram) => Effect.sync(() => histogram.disable()),
       )
       delay.enable()
+      yield* zeros
       yield* Metric.update(
         Metric.withAttributes(gauge("rat_info", "Always 1; the labels say what runs"), {
           version: build.version,

@@ -20,14 +20,27 @@ export const isSecretName = (name: string): boolean => {
 
 const urlPassword = /\b([a-z][a-z0-9+.-]*:\/\/[^\s/:@]*):[^\s/@]+@/gi
 const authorization = /\b(bearer|basic)\s+[A-Za-z0-9._~+/-]{8,}=*/gi
-const assignment = /([A-Za-z0-9_.-]{2,64})(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s"'&,;)}\]]+)/g
+const assignment = /([A-Za-z0-9_.-]{2,64})["']?\s*[=:]\s*/g
+const assigned = /"[^"]*"|'[^']*'|[^\s"'&,;)}\]]+/y
+
+/** Only the values of secrets are skipped: what stands behind any other `:` or `=` may hold one (`http://host/?token=…`). */
+const redactAssignments = (text: string): string => {
+  let safe = ""
+  let done = 0
+  for (const found of text.matchAll(assignment)) {
+    if (found.index < done || !isSecretName(found[1]!)) continue
+    const start = found.index + found[0].length
+    assigned.lastIndex = start
+    if (!assigned.test(text)) continue
+    safe += text.slice(done, start) + redacted
+    done = assigned.lastIndex
+  }
+  return safe + text.slice(done)
+}
 
 /** Text without passwords in URLs, authorization headers and `password=…` assignments. */
 export const redactText = (text: string): string =>
-  text
-    .replace(urlPassword, `$1:${redacted}@`)
-    .replace(authorization, `$1 ${redacted}`)
-    .replace(assignment, (all, name: string, between: string) => (isSecretName(name) ? name + between + redacted : all))
+  redactAssignments(text.replace(urlPassword, `$1:${redacted}@`).replace(authorization, `$1 ${redacted}`))
 
 const deepest = 6
 
