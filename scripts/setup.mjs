@@ -42,7 +42,13 @@ const isComplete = () => {
   }
 }
 
-const writeStamp = () => writeFileSync(stamp, `${new Date().toISOString()}\n`)
+const writeStamp = () => {
+  try {
+    writeFileSync(stamp, `${new Date().toISOString()}\n`)
+  } catch {
+    // Another user installed and this one may not write: it is checked again next time, which takes 50 ms.
+  }
+}
 
 /** Whether the process that made the lock still lives. A lock without a pid is being written right now. */
 const isHeld = () => {
@@ -103,16 +109,19 @@ if (Number(process.versions.node.split(".")[0]) < 20) {
 }
 
 if (!isInstalled()) {
-  await takeLock()
-  const release = () => rmSync(lock, { recursive: true, force: true })
-  process.on("exit", release)
-  // Another process may have installed while this one waited.
-  if (!isInstalled()) {
-    if (isComplete()) writeStamp()
-    else install()
+  if (!existsSync(lock) && isComplete()) writeStamp()
+  else {
+    await takeLock()
+    const release = () => rmSync(lock, { recursive: true, force: true })
+    process.on("exit", release)
+    // Another process may have installed while this one waited.
+    if (!isInstalled()) {
+      if (isComplete()) writeStamp()
+      else install()
+    }
+    release()
+    process.off("exit", release)
   }
-  release()
-  process.off("exit", release)
 }
 
 const [script, ...args] = process.argv.slice(2)

@@ -12,6 +12,12 @@ import { ask, publish, refusal, requestOf, rows, TestQuery } from "./session/Tes
 
 const endless = "select count(*) from range(1000000000000) t(i) where i % 7 = 3"
 
+/** Waits until no query runs and every slot is ready. */
+const idle = Effect.gen(function* () {
+  const { client } = yield* TestQuery
+  while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
+})
+
 /** Process ids of this test's slots. */
 const slotProcesses = Effect.promise(async () => {
   const { stdout } = await promisify(execFile)("ps", ["-o", "pid=,args=", "--ppid", String(process.pid)])
@@ -260,7 +266,7 @@ layer(
   it.effect("when the caller leaves, the statement stops within 200 ms and its slot serves others", () =>
     Effect.gen(function* () {
       const { client } = yield* TestQuery
-      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
+      yield* idle
       const replaced = (yield* client.Health()).replaced
       const fibers = yield* Effect.forEach([1, 2], () => Effect.forkChild(ask({ sql: endless })))
       while ((yield* client.Health()).free > 0) yield* Effect.sleep(5)
@@ -295,6 +301,7 @@ layer(
 
   it.effect("a query that needs too much memory fails alone, with advice", () =>
     Effect.gen(function* () {
+      yield* idle
       const neighbour = yield* Effect.forkChild(
         rows({ sql: "select count(*)::int from range(200000000) t(i) where i % 3 = 0" }),
       )
@@ -308,7 +315,7 @@ layer(
   it.effect("a query whose process is killed says so, and the next one finds another process", () =>
     Effect.gen(function* () {
       const { client } = yield* TestQuery
-      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
+      yield* idle
       const query = yield* Effect.forkChild(refusal({ sql: endless }))
       while ((yield* client.Health()).free > 1) yield* Effect.sleep(5)
       yield* Effect.sleep(100)
@@ -316,6 +323,7 @@ layer(
       const error = yield* Fiber.join(query)
       assert.strictEqual(error._tag, "QueryResources")
       assert.match(error.message, /ended the process that executed it \(SIGKILL\)/)
+      yield* idle
       assert.deepStrictEqual(yield* rows({ sql: "select 1" }), [[1]])
     }),
   )
@@ -335,7 +343,7 @@ layer(
   it.effect("when the line is full a query is turned away with a time to come again", () =>
     Effect.gen(function* () {
       const { client } = yield* TestQuery
-      while ((yield* client.Health()).free < 2) yield* Effect.sleep(5)
+      yield* idle
       const running = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(ask({ sql: endless })))
       while ((yield* client.Health()).waiting < 1) yield* Effect.sleep(5)
       const error = yield* refusal({ sql: "select 1" })

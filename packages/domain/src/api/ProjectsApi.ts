@@ -1,8 +1,9 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { ProjectFile } from "../run/RunnerRpc.ts"
 import { commonErrors, PayloadTooLarge, Unprocessable } from "./ApiErrors.ts"
+import { strictBody } from "./StrictBody.ts"
 
 /** What a push did, as paths inside the namespace. */
 export class PushAnswer extends Schema.Class<PushAnswer>("rat/api/PushAnswer")({
@@ -33,6 +34,6 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       }),
       success: PushAnswer,
       error: [...commonErrors, PayloadTooLarge, Unprocessable],
-    }),
+    }).annotate(HttpApi.PayloadParseOptions, strictBody),
   )
   .prefix("/api/v1/projects") {}

@@ -1,9 +1,10 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { RefName } from "../branch/Ref.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Column, SchemaEntry } from "../table/Table.ts"
 import { commonErrors, DeadlineExceeded } from "./ApiErrors.ts"
+import { strictBody } from "./StrictBody.ts"
 
 /** The ancestor's answer: rows as objects. `shape: "arrays"` gives rows as arrays, which keeps equal names apart. */
 export class QueryAnswer extends Schema.Class<QueryAnswer>("rat/api/QueryAnswer")({
@@ -35,7 +36,7 @@ export class QueryApi extends HttpApiGroup.make("query")
       payload: QueryPayload,
       success: QueryAnswer,
       error: [...commonErrors, DeadlineExceeded],
-    }),
+    }).annotate(HttpApi.PayloadParseOptions, strictBody),
   )
   .add(
     HttpApiEndpoint.get("schema", "/schema", {

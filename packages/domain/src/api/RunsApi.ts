@@ -1,13 +1,15 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Layer, PipelineName } from "../pipeline/Pipeline.ts"
 import { QualityResult } from "../quality/QualityTest.ts"
 import { LogEntry, Run, RunId, RunKind, WireRunStatus } from "../run/Run.ts"
 import { commonErrors, Unprocessable } from "./ApiErrors.ts"
 import { pageQuery } from "./Page.ts"
+import { strictBody } from "./StrictBody.ts"
 
-const params = { runId: RunId }
+/** Any text: what is no run id names a run that does not exist, as with the ancestor. */
+const params = { runId: Schema.String }
 
 /** `pipeline` runs name layer and pipeline; a `noop` run only passes through the lifecycle and has no table. */
 export const RunCreate = Schema.Struct({
@@ -42,7 +44,7 @@ export class RunsApi extends HttpApiGroup.make("runs")
       payload: RunCreate,
       success: Schema.Struct({ run_id: RunId, status: WireRunStatus }).pipe(HttpApiSchema.status(202)),
       error: [...commonErrors, Unprocessable],
-    }),
+    }).annotate(HttpApi.PayloadParseOptions, strictBody),
   )
   .add(HttpApiEndpoint.get("get", "/:runId", { params, success: Run, error: commonErrors }))
   .add(

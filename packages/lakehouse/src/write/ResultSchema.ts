@@ -19,6 +19,8 @@ export interface WritePlan {
   /** Schema of the new files, field ids assigned; ids of columns that the table has stay the same. */
   readonly schema: TableSchema
   readonly lastColumnId: number
+  /** Columns of the table that an appended result lacks: its rows have NULL there. */
+  readonly missing: ReadonlyArray<string>
   /**
    * `copy (select <casts> from (<query>)) to '<folder>' (format parquet, field_ids …, return_stats …)` for a source
    * query (one statement, no semicolon) and a target folder. DuckDB makes the folder, its parent must be there; a folder
@@ -88,6 +90,9 @@ export const planWrite: PlanWrite = Effect.fnUntraced(function* (write) {
   return {
     schema: isAppend ? current : { schemaId: 0, fields, identifierFieldIds: [] },
     lastColumnId: isAppend ? base.lastColumnId : lastColumnId,
+    missing: fields.flatMap(({ name }) =>
+      write.columns.some((column) => isSameName(column.name, name)) ? [] : [name],
+    ),
     copySql: (query, target) => {
       const list = planned.map(({ field, value }) => `${value} as ${quoteName(field.name)}`).join(", ")
       const ids = fields.map((field) => `${quoteName(field.name)}: ${fieldIds(field.id, field.type)}`).join(", ")
@@ -106,8 +111,10 @@ interface Entry {
   readonly source: string
 }
 
+const isSameName = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
+
 const findField = (schema: TableSchema | null, name: string): Field | undefined =>
-  schema?.fields.find((field) => field.name.toLowerCase() === name.toLowerCase())
+  schema?.fields.find((field) => isSameName(field.name, name))
 
 const nameProblems = (columns: ReadonlyArray<Column>): Array<string> => {
   const problems: Array<string> = []
@@ -138,9 +145,9 @@ const appendColumns = (
   }
   return current.fields.map((field) => {
     const type = duckTypeOf(field.type)
-    const entry = entries.find((candidate) => candidate.source.toLowerCase() === field.name.toLowerCase())
+    const entry = entries.find((candidate) => isSameName(candidate.source, field.name))
     if (entry === undefined) {
-      const isKnownToBeBad = columns.some((column) => column.name.toLowerCase() === field.name.toLowerCase())
+      const isKnownToBeBad = columns.some((column) => isSameName(column.name, field.name))
       if (field.required && !isKnownToBeBad) problems.push(`column "${field.name}" is missing and may not be NULL`)
       return { field, value: `cast(null as ${type})` }
     }

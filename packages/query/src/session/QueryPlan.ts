@@ -31,8 +31,8 @@ export interface QueryPlan {
   readonly listed: ReadonlyArray<{ readonly key: TableKey; readonly plan: ScanPlan }>
 }
 
-/** How often a consistent view is tried for before the query goes on with tables of two commits. */
-const snapshotTries = 5
+/** How often several tables are read one by one before all are listed at once. */
+const snapshotTries = 3
 
 /** Names that ask which tables there are. */
 const catalogWords = new Set([
@@ -142,12 +142,17 @@ const pointersOf = Effect.fnUntraced(function* (request: QueryRequest, keys: Rea
   )
   if (keys.length === 1) return yield* read
   let head = (yield* catalog.ref(ref)).head
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 1; attempt <= snapshotTries; attempt++) {
     const pointers = yield* read
     const now = (yield* catalog.ref(ref)).head
-    if (now === head || attempt === snapshotTries) return pointers
+    if (now === head) return pointers
     head = now
   }
+  // The ref moves all the time. One statement that lists everything sees one state, at its price.
+  const namespaces = new Set(keys.map(({ namespace }) => namespace))
+  const all = yield* catalog.tables(ref, namespaces.size === 1 ? { namespace: keys[0]!.namespace } : {})
+  const wanted = new Set(keys.map(textOf))
+  return new Map(all.map((pointer) => [textOf(pointer.key), pointer] as const).filter(([name]) => wanted.has(name)))
 })
 
 const plannedTable = Effect.fnUntraced(function* (pointer: TablePointer) {

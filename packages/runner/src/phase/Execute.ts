@@ -38,6 +38,10 @@ export const execute = Effect.fn("Execute.execute")(function* (
     operation: resolved.own.base === null ? "overwrite" : operation,
     columns: described.columns.map((column) => new Column(column)),
   })
+  if (plan.missing.length > 0) {
+    const names = plan.missing.map((name) => `"${name}"`).join(", ")
+    run.log.add("warn", `The result lacks ${names} of the table: NULL in the rows of this run.`)
+  }
   const target = join(slot.folder, "out", "result")
   const { files } = yield* slot.call<CopyReply>("copy", {
     sql: plan.copySql(described.query, target),

@@ -166,5 +166,7 @@ export const validate = Effect.fn("Project.validate")(function* (request: Reques
     ...referenceIssues(request, layout),
     ...(yield* templateIssues(request.namespace, layout)),
   ]
-  return issues.sort(byPlace)
+  // Some mistakes are seen both in the text of a template and when it is rendered.
+  const once = new Map(issues.map((issue) => [`${issue.path}:${issue.line}:${issue.column}:${issue.code}`, issue]))
+  return [...once.values()].sort(byPlace)
 }, Effect.orDie)

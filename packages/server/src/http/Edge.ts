@@ -5,7 +5,7 @@ import { countHttpRequest } from "../telemetry/Metrics.ts"
 import { type BodyLimits, withBodyLimit } from "./BodyLimit.ts"
 import { type Drain, withDrain } from "./Drain.ts"
 import { withETag } from "./ETag.ts"
-import { failureResponse, unsupportedMediaType } from "./FailureResponse.ts"
+import { failureResponse, holdsNul, nulRefused, unsupportedMediaType } from "./FailureResponse.ts"
 import { encodeFilePath, pathOf, withFilePaths } from "./FilePathRoute.ts"
 import { RequestId } from "./RequestId.ts"
 import { routePattern } from "./Route.ts"
@@ -64,6 +64,7 @@ const withRequestId = <E, R>(app: App<E, R>) =>
 const withEnvelope = <E, R>(app: App<E, R>) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
+    if (holdsNul(request)) return nulRefused(yield* RequestId)
     const response = yield* Effect.catchCause(app, failureResponse(request))
     return response.status === 415 ? unsupportedMediaType(request, yield* RequestId) : response
   })

@@ -104,7 +104,12 @@ interface FieldIssue {
 const issuesOf = (issue: SchemaIssue.Issue): ReadonlyArray<FieldIssue> =>
   formatIssues(issue).issues.map(({ path, message }) => ({
     field: (path ?? []).map((key) => String(Predicate.isObject(key) ? (key as { key: unknown }).key : key)).join("."),
-    message: message === "Missing key" ? "is required" : message,
+    message:
+      message === "Missing key"
+        ? "is required"
+        : message.startsWith("Unexpected key")
+          ? "is unknown here. Correct its name or leave it out"
+          : message,
   }))
 
 const schemaMessage = (kind: string, issue: SchemaIssue.Issue): string => {
@@ -132,6 +137,12 @@ const unknownRoute = (request: HttpServerRequest.HttpServerRequest, requestId: s
         headers: { allow: methods },
       })
 }
+
+/** No name, path or text in an address holds a NUL, and Postgres knows none. */
+export const holdsNul = (request: HttpServerRequest.HttpServerRequest): boolean => request.url.includes("%00")
+
+export const nulRefused = (requestId: string) =>
+  envelopeResponse(wireError(400, "The address holds a NUL character (%00), which no name has.", { requestId }))
 
 /** HttpApi answers an unknown content type with plain text; clients expect the envelope everywhere. */
 export const unsupportedMediaType = (request: HttpServerRequest.HttpServerRequest, requestId: string) =>

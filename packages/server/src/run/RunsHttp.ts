@@ -6,10 +6,12 @@ import {
   pageOf,
   type Run,
   type RunCreate,
+  RunId,
   type RunKind,
+  RunNotFound,
   toWireStatus,
 } from "@rat/domain"
-import { Effect, Option } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { HttpServerResponse, HttpTraceContext } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { wired, wireError } from "../http/ErrorEnvelope.ts"
@@ -123,12 +125,18 @@ export const RunsHttp = HttpApiBuilder.group(
           }),
         ),
       create: ({ payload, headers }) => wired(create(payload, headers["idempotency-key"])),
-      get: ({ params }) => wired(runs.find(params.runId)),
+      get: ({ params }) => wired(Effect.flatMap(runIdOf(params.runId), runs.find)),
       cancel: ({ params }) =>
-        wired(Effect.map(runActor(params.runId).Cancel(), (run) => ({ run_id: run.id, status: run.status }))),
-      logs: ({ params: { runId }, headers, request }) =>
         wired(
           Effect.gen(function* () {
+            const run = yield* runActor(yield* runIdOf(params.runId)).Cancel()
+            return { run_id: run.id, status: run.status }
+          }),
+        ),
+      logs: ({ params, headers, request }) =>
+        wired(
+          Effect.gen(function* () {
+            const runId = yield* runIdOf(params.runId)
             // Status first: when it is terminal, the lines read after it are all there are.
             const status = toWireStatus(yield* runs.status(runId))
             if (!headers.accept?.includes("text/event-stream")) {
@@ -144,7 +152,7 @@ export const RunsHttp = HttpApiBuilder.group(
         ),
       quality: ({ params }) =>
         wired(
-          Effect.map(runs.quality(params.runId), (results) => ({
+          Effect.map(Effect.flatMap(runIdOf(params.runId), runs.quality), (results) => ({
             results,
             passed: results.filter((result) => result.status === "passed").length,
             failed: results.filter(blocksPublish).length,
@@ -154,6 +162,11 @@ export const RunsHttp = HttpApiBuilder.group(
     })
   }),
 )
+
+const isRunId = Schema.is(RunId)
+
+const runIdOf = (text: string): Effect.Effect<RunId, RunNotFound> =>
+  isRunId(text) ? Effect.succeed(text) : Effect.fail(new RunNotFound({ runId: text }))
 
 const isOf = (
   run: Run,
