@@ -19,7 +19,7 @@ const questions: Record<string, (orders: string) => string> = {
      from ${orders} group by product order by total desc limit 100`,
   window: (orders) =>
     `select customer, amount, rank() over (partition by customer order by amount desc) as place
-     from ${orders} where customer < 5000 qualify place <= 2 order by customer, place limit 1000`,
+     from ${orders} where customer < 40000 qualify place <= 2 order by customer, place limit 1000`,
   join: (orders) =>
     `select date_trunc('month', a.ordered_at) as month, count(*) as n, avg(a.amount - b.mean) as above
      from ${orders} a join (select product, avg(amount) as mean from ${orders} group by product) b using (product)

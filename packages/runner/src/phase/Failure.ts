@@ -36,9 +36,16 @@ interface Tagged {
 const isTagged = (error: unknown): error is Tagged =>
   typeof error === "object" && error !== null && "_tag" in error && "message" in error
 
+/** Characters of a run's error. Messages of many problems, or that hold people's text, can be of any length. */
+const maxError = 16_000
+
 /** Turns what ended a run into a code and a text for people. Never a stack trace, never a folder of the server. */
 export const failureOf = (cause: Cause.Cause<unknown>): Failure => {
-  const error = Cause.squash(cause)
+  const { code, error } = described(Cause.squash(cause))
+  return { code, error: error.length > maxError ? `${error.slice(0, maxError)}…` : error }
+}
+
+const described = (error: unknown): Failure => {
   if (!isTagged(error))
     return { code: "internal", error: unexpected(error instanceof Error ? error.message : String(error)) }
   switch (error._tag) {

@@ -1,7 +1,16 @@
 import type { DuckDBPreparedStatement } from "@duckdb/node-api"
 import { jsonRows } from "@rat/lakehouse/slot"
 
-/** Executes a query and counts its rows, of which only the first are kept, as JSON. Nothing is materialised. */
+/** Characters of a kept cell and of all of them: samples are for people's eyes, and go into the database and messages. */
+const maxCell = 1_000
+const maxSample = 200_000
+
+const shortened = (cell: unknown, limit: number): unknown => {
+  const text = typeof cell === "string" ? cell : JSON.stringify(cell)
+  return text.length > limit ? `${text.slice(0, limit)}…` : cell
+}
+
+/** Executes a query and counts its rows, of which only the first are kept, as JSON, long cells cut. Nothing is materialised. */
 export const countRows = async (
   prepared: DuckDBPreparedStatement,
   keep: number,
@@ -21,5 +30,7 @@ export const countRows = async (
     count += chunk.rowCount
   }
   pieces.push(encoder.end())
-  return { count, rows: JSON.parse(Buffer.concat(pieces).toString()) as ReadonlyArray<ReadonlyArray<unknown>> }
+  const rows = JSON.parse(Buffer.concat(pieces).toString()) as ReadonlyArray<ReadonlyArray<unknown>>
+  const limit = Math.min(maxCell, Math.floor(maxSample / Math.max(1, columns.length * Math.min(count, keep))))
+  return { count, rows: rows.map((row) => row.map((cell) => shortened(cell, limit))) }
 }

@@ -69,8 +69,19 @@ const fileProblem = (message: string): { readonly code: string; readonly text: s
   }
 }
 
+/** Characters of a message, and of the line that it shows. The SQL may have made it as long as it likes. */
+const maxMessage = 4_000
+const maxLine = 300
+
 /** An engine error as the person who wrote the SQL should see it. */
 export const sqlProblem = (error: SlotError, folder: string, place: SqlPlace): SlotError => {
+  const problem = described(error, folder, place)
+  return problem.message.length <= maxMessage
+    ? problem
+    : new SlotError(problem.code, `${problem.message.slice(0, maxMessage)}…`, problem.details)
+}
+
+const described = (error: SlotError, folder: string, place: SqlPlace): SlotError => {
   const message = withoutFolder(error.message, folder)
   if (/No space left on device|Failed to offload data/.test(message) && error.code !== "limit.memory") {
     return new SlotError(diskCode, "The disk of the runner is full. Free space and run again.", error.details)
@@ -84,7 +95,7 @@ export const sqlProblem = (error: SlotError, folder: string, place: SqlPlace): S
     return new SlotError(error.code, `${where}: ${message}${advice}`)
   }
   const margin = `${at.line} | `
-  const line = `${margin}${lineOf(place.source, at.line)}`
-  const pointer = `${" ".repeat(margin.length + at.column - 1)}^`
-  return new SlotError(error.code, `${where}: ${message}\n${line}\n${pointer}`, at)
+  const line = lineOf(place.source, at.line)
+  const excerpt = line.length > maxLine ? "" : `\n${margin}${line}\n${" ".repeat(margin.length + at.column - 1)}^`
+  return new SlotError(error.code, `${where}: ${message}${excerpt}`, at)
 }

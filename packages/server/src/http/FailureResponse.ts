@@ -107,7 +107,7 @@ const issuesOf = (issue: SchemaIssue.Issue): ReadonlyArray<FieldIssue> =>
     message:
       message === "Missing key"
         ? "is required"
-        : message.startsWith("Unexpected key")
+        : /^(Expected no excess property|Unexpected key)/.test(message)
           ? "is unknown here. Correct its name or leave it out"
           : message,
   }))
