@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 import { Multipart } from "effect/http"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { FileContent, FileInfo, FilePath } from "../file/File.ts"
 import { commonErrors, PayloadTooLarge, Unprocessable } from "./ApiErrors.ts"
 
@@ -24,7 +24,7 @@ export class FilesApi extends HttpApiGroup.make("files")
       },
       success: Schema.Struct({ files: Schema.Array(FileInfo) }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "List files below a prefix"),
   )
   .add(
     HttpApiEndpoint.post("upload", "/upload", {
@@ -37,9 +37,14 @@ export class FilesApi extends HttpApiGroup.make("files")
         version_id: Schema.String,
       }).pipe(HttpApiSchema.status(201)),
       error: [...commonErrors, PayloadTooLarge, Unprocessable],
-    }),
+    }).annotate(OpenApi.Summary, "Upload a file as multipart form"),
   )
-  .add(HttpApiEndpoint.get("read", "/:path", { params, success: FileContent, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.get("read", "/:path", { params, success: FileContent, error: commonErrors }).annotate(
+      OpenApi.Summary,
+      "Read a text file",
+    ),
+  )
   .add(
     /** Saving config.yaml or pipeline.sql validates it: 422 lists every problem with its line. */
     HttpApiEndpoint.put("write", "/:path", {
@@ -47,7 +52,13 @@ export class FilesApi extends HttpApiGroup.make("files")
       payload: Schema.Struct({ content: Schema.String }),
       success: Written,
       error: [...commonErrors, PayloadTooLarge, Unprocessable],
-    }),
+    }).annotate(OpenApi.Summary, "Write a text file; pipeline files are validated"),
   )
-  .add(HttpApiEndpoint.delete("delete", "/:path", { params, success: HttpApiSchema.NoContent, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.delete("delete", "/:path", {
+      params,
+      success: HttpApiSchema.NoContent,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Delete a file"),
+  )
   .prefix("/api/v1/files") {}

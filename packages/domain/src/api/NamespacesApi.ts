@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { Description, Namespace, NamespaceName } from "../namespace/Namespace.ts"
 import { commonErrors } from "./ApiErrors.ts"
 import { pageQuery } from "./Page.ts"
@@ -12,14 +12,14 @@ export class NamespacesApi extends HttpApiGroup.make("namespaces")
       query: pageQuery,
       success: Schema.Struct({ namespaces: Schema.Array(Namespace), total: Schema.Int }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "List namespaces"),
   )
   .add(
     HttpApiEndpoint.post("create", "/", {
       payload: Schema.Struct({ name: NamespaceName, description: Schema.optional(Description) }),
       success: Schema.Struct({ name: NamespaceName }).pipe(HttpApiSchema.status(201)),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Make a namespace"),
   )
   .add(
     HttpApiEndpoint.put("update", "/:name", {
@@ -27,7 +27,13 @@ export class NamespacesApi extends HttpApiGroup.make("namespaces")
       payload: Schema.Struct({ description: Description }),
       success: HttpApiSchema.NoContent,
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Change the description"),
   )
-  .add(HttpApiEndpoint.delete("delete", "/:name", { params, success: HttpApiSchema.NoContent, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.delete("delete", "/:name", {
+      params,
+      success: HttpApiSchema.NoContent,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Delete an empty namespace"),
+  )
   .prefix("/api/v1/namespaces") {}

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Layer, Pipeline, PipelineCreate, PipelineName, PipelineUpdate } from "../pipeline/Pipeline.ts"
 import { commonErrors } from "./ApiErrors.ts"
@@ -20,7 +20,7 @@ export class PipelinesApi extends HttpApiGroup.make("pipelines")
       },
       success: Schema.Struct({ pipelines: Schema.Array(Pipeline), total: Schema.Int }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "List pipelines, with filters, search and sort"),
   )
   .add(
     /** Writes the scaffold it announces, and leaves files that are already there alone. */
@@ -34,10 +34,27 @@ export class PipelinesApi extends HttpApiGroup.make("pipelines")
         files_created: Schema.Array(Schema.String),
       }).pipe(HttpApiSchema.status(201)),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Make a pipeline and its first files"),
   )
-  .add(HttpApiEndpoint.get("get", path, { params, success: Pipeline, error: commonErrors }))
-  .add(HttpApiEndpoint.put("update", path, { params, payload: PipelineUpdate, success: Pipeline, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.get("get", path, { params, success: Pipeline, error: commonErrors }).annotate(
+      OpenApi.Summary,
+      "One pipeline",
+    ),
+  )
+  .add(
+    HttpApiEndpoint.put("update", path, {
+      params,
+      payload: PipelineUpdate,
+      success: Pipeline,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Change description, type or owner"),
+  )
   /** Soft delete. The published table and its history stay; so do the files' contents that runs point to. */
-  .add(HttpApiEndpoint.delete("delete", path, { params, success: HttpApiSchema.NoContent, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.delete("delete", path, { params, success: HttpApiSchema.NoContent, error: commonErrors }).annotate(
+      OpenApi.Summary,
+      "Delete a pipeline; its table stays",
+    ),
+  )
   .prefix("/api/v1/pipelines") {}

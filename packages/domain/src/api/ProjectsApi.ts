@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { ProjectFile } from "../run/RunnerRpc.ts"
 import { commonErrors, PayloadTooLarge, Unprocessable } from "./ApiErrors.ts"
@@ -34,6 +34,8 @@ export class ProjectsApi extends HttpApiGroup.make("projects")
       }),
       success: PushAnswer,
       error: [...commonErrors, PayloadTooLarge, Unprocessable],
-    }).annotate(HttpApi.PayloadParseOptions, strictBody),
+    })
+      .annotate(OpenApi.Summary, "Bring a whole project, all files or none")
+      .annotate(HttpApi.PayloadParseOptions, strictBody),
   )
   .prefix("/api/v1/projects") {}

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { RefName } from "../branch/Ref.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Column, SchemaEntry } from "../table/Table.ts"
@@ -36,13 +36,15 @@ export class QueryApi extends HttpApiGroup.make("query")
       payload: QueryPayload,
       success: QueryAnswer,
       error: [...commonErrors, DeadlineExceeded],
-    }).annotate(HttpApi.PayloadParseOptions, strictBody),
+    })
+      .annotate(OpenApi.Summary, "Run SQL that reads; JSON, CSV, Parquet or Arrow by Accept")
+      .annotate(HttpApi.PayloadParseOptions, strictBody),
   )
   .add(
     HttpApiEndpoint.get("schema", "/schema", {
       query: { namespace: Schema.optional(NamespaceName), branch: Schema.optional(RefName) },
       success: Schema.Struct({ tables: Schema.Array(SchemaEntry) }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Tables and columns, for completion"),
   )
   .prefix("/api/v1") {}

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Layer, PipelineName } from "../pipeline/Pipeline.ts"
 import { QualityResult } from "../quality/QualityTest.ts"
@@ -35,7 +35,7 @@ export class RunsApi extends HttpApiGroup.make("runs")
       },
       success: Schema.Struct({ runs: Schema.Array(Run), total: Schema.Int }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "List runs, newest first, with filters and sort"),
   )
   .add(
     /** 202: the run is durable and will run. Header `Idempotency-Key` makes a repeat answer with the same run. */
@@ -44,15 +44,22 @@ export class RunsApi extends HttpApiGroup.make("runs")
       payload: RunCreate,
       success: Schema.Struct({ run_id: RunId, status: WireRunStatus }).pipe(HttpApiSchema.status(202)),
       error: [...commonErrors, Unprocessable],
-    }).annotate(HttpApi.PayloadParseOptions, strictBody),
+    })
+      .annotate(OpenApi.Summary, "Run a pipeline; the answer means that the run is durable")
+      .annotate(HttpApi.PayloadParseOptions, strictBody),
   )
-  .add(HttpApiEndpoint.get("get", "/:runId", { params, success: Run, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.get("get", "/:runId", { params, success: Run, error: commonErrors }).annotate(
+      OpenApi.Summary,
+      "One run: status, phases, queue position",
+    ),
+  )
   .add(
     HttpApiEndpoint.post("cancel", "/:runId/cancel", {
       params,
       success: Schema.Struct({ run_id: RunId, status: WireRunStatus }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Cancel a pending or running run"),
   )
   .add(
     /**
@@ -64,7 +71,7 @@ export class RunsApi extends HttpApiGroup.make("runs")
       headers: { accept: Schema.optional(Schema.String), "last-event-id": Schema.optional(Schema.String) },
       success: Schema.Struct({ logs: Schema.Array(LogEntry), status: WireRunStatus }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Log lines as JSON, or live as server-sent events"),
   )
   .add(
     HttpApiEndpoint.get("quality", "/:runId/quality", {
@@ -76,6 +83,6 @@ export class RunsApi extends HttpApiGroup.make("runs")
         total: Schema.Int,
       }),
       error: commonErrors,
-    }),
+    }).annotate(OpenApi.Summary, "Results of the quality tests"),
   )
   .prefix("/api/v1/runs") {}

@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { commonErrors, Unauthenticated } from "./ApiErrors.ts"
 
 export class Liveness extends Schema.Class<Liveness>("rat/api/Liveness")({
@@ -41,12 +41,32 @@ export class Features extends Schema.Class<Features>("rat/api/Features")({
 }) {}
 
 export class HealthApi extends HttpApiGroup.make("health")
-  .add(HttpApiEndpoint.get("health", "/health", { success: Liveness }))
-  .add(HttpApiEndpoint.get("live", "/health/live", { success: Liveness }))
-  .add(HttpApiEndpoint.get("ready", "/health/ready", { success: Readiness, error: NotReady })) {}
+  .add(
+    HttpApiEndpoint.get("health", "/health", { success: Liveness }).annotate(
+      OpenApi.Summary,
+      "Liveness, under the ancestor's path",
+    ),
+  )
+  .add(
+    HttpApiEndpoint.get("live", "/health/live", { success: Liveness }).annotate(
+      OpenApi.Summary,
+      "Whether the process answers",
+    ),
+  )
+  .add(
+    HttpApiEndpoint.get("ready", "/health/ready", { success: Readiness, error: NotReady }).annotate(
+      OpenApi.Summary,
+      "Whether every dependency answers, one by one",
+    ),
+  ) {}
 
 export class FeaturesApi extends HttpApiGroup.make("features")
-  .add(HttpApiEndpoint.get("get", "/", { success: Features, error: commonErrors }))
+  .add(
+    HttpApiEndpoint.get("get", "/", { success: Features, error: commonErrors }).annotate(
+      OpenApi.Summary,
+      "What this server can do",
+    ),
+  )
   .prefix("/api/v1/features") {}
 
 export class Me extends Schema.Class<Me>("rat/api/Me")({
@@ -58,5 +78,10 @@ export class Me extends Schema.Class<Me>("rat/api/Me")({
 
 export class IdentityApi extends HttpApiGroup.make("identity")
   /** Who calls. 401 where nobody logs in, as on a server without authentication. */
-  .add(HttpApiEndpoint.get("me", "/me", { success: Me, error: [...commonErrors, Unauthenticated] }))
+  .add(
+    HttpApiEndpoint.get("me", "/me", { success: Me, error: [...commonErrors, Unauthenticated] }).annotate(
+      OpenApi.Summary,
+      "Who is asking; 401 while there are no users",
+    ),
+  )
   .prefix("/api/v1") {}
