@@ -2,6 +2,7 @@ import { QueryRpc, TableNotFound } from "@rat/domain"
 import { Catalog, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
 import { QueryConfig } from "./limit/QueryConfig.ts"
+import { databaseFailure, storeFailure } from "./session/Outage.ts"
 import { answerQuery } from "./session/QueryAnswer.ts"
 
 /** A slot is replaced after so many queries, against slow leaks. */
@@ -12,8 +13,7 @@ const cancelGraceMs = 2_000
 
 /**
  * Answers `QueryRpc`: people's SQL, each query in a slot process of its own. Asks for the lakehouse's services,
- * `SlotPools` and `QueryConfig`. What the person cannot mend (store or database out of reach, broken table) is a defect
- * that carries the tagged error.
+ * `SlotPools` and `QueryConfig`. Broken tables are defects that carry the tagged error.
  */
 export const QueryRole = {
   layer: QueryRpc.toLayer(
@@ -40,9 +40,9 @@ export const QueryRole = {
         Query: (request) =>
           answerQuery(pool, request, config.timeoutMs).pipe(
             Stream.catchTags({
-              SqlError: Stream.die,
+              SqlError: (error) => Stream.fromEffect(databaseFailure(error)),
+              StoreUnavailable: (error) => Stream.fromEffect(storeFailure(error)),
               ObjectNotFound: Stream.die,
-              StoreUnavailable: Stream.die,
               TableCorrupt: Stream.die,
             }),
             Stream.provideContext(services),
@@ -54,9 +54,9 @@ export const QueryRole = {
             return (yield* planner.plan(pointer.metadataLocation)).columns
           },
           Effect.catchTags({
-            SqlError: Effect.die,
+            SqlError: databaseFailure,
+            StoreUnavailable: storeFailure,
             ObjectNotFound: Effect.die,
-            StoreUnavailable: Effect.die,
             TableCorrupt: Effect.die,
           }),
         ),

@@ -71,12 +71,24 @@ export class QueryBusy extends Schema.TaggedError<QueryBusy>()(
   }
 }
 
+/** The object store or the database that the tables are in does not answer; nothing is wrong with the query. */
+export class QueryUnavailable extends Schema.TaggedError<QueryUnavailable>()(
+  "QueryUnavailable",
+  { reason: Schema.String },
+  { httpApiStatus: 503 },
+) {
+  override get message() {
+    return this.reason
+  }
+}
+
 export const QueryError = Schema.Union([
   QueryInvalid,
   QueryForbidden,
   QueryTimedOut,
   QueryResources,
   QueryBusy,
+  QueryUnavailable,
   RefNotFound,
   TableNotFound,
 ])
@@ -131,7 +143,7 @@ export class QueryRpc extends RpcGroup.make(
   Rpc.make("Describe", {
     payload: { table: TableKey, ref: RefName },
     success: Schema.Array(Column),
-    error: Schema.Union([TableNotFound, RefNotFound]),
+    error: Schema.Union([TableNotFound, RefNotFound, QueryUnavailable]),
   }),
   /** Answers when the role works; its slots as they are now. */
   Rpc.make("Health", { success: SlotHealth }),

@@ -36,6 +36,7 @@ const starts: { readonly [word: string]: { readonly [P in Policy]: string } } = 
   ...both(["prepare", "execute", "deallocate"], "Prepared statements are not possible. Write the statement itself."),
   ...both(["create secret", "drop secret"], "Secrets cannot be made or dropped in SQL."),
   ...both(["alter database"], `ALTER DATABASE is not possible: ${own}.`),
+  ...queryOnly(["insert", "update", "delete", "merge", "create", "alter", "drop", "truncate", "comment"]),
   explain: { query: "", pipeline: "EXPLAIN is for queries; a pipeline has to have a result." },
 }
 
@@ -43,11 +44,17 @@ function both(words: ReadonlyArray<string>, reason: string) {
   return Object.fromEntries(words.map((word) => [word, { query: reason, pipeline: reason }]))
 }
 
-/** How a statement that reads may begin. */
-const reading = new Set([
-  "select", "from", "with", "values", "table", "describe", "desc", "show", "summarize", "explain", "pivot", "unpivot",
-  "pivot_wider", "pivot_longer",
-]) // biome-ignore format: a list of words
+function queryOnly(words: ReadonlyArray<string>) {
+  return Object.fromEntries(
+    words.map((word) => [
+      word,
+      {
+        query: `Queries only read: a query starts with SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN, not with ${word.toUpperCase()}. Pipelines write tables.`,
+        pipeline: "",
+      },
+    ]),
+  )
+}
 
 /** The statement's first words as `starts` names them: `create or replace temp secret` is `create secret`. */
 const startOf = (tokens: ReadonlyArray<SqlToken>): string => {
@@ -62,6 +69,7 @@ const startOf = (tokens: ReadonlyArray<SqlToken>): string => {
   return first
 }
 
+/** Nothing is said of a word that starts no statement: that is a typing error, and the engine says where. */
 export const forbiddenStart = (tokens: ReadonlyArray<SqlToken>, policy: Policy): Refusal | undefined => {
   const token = tokens[0]
   if (token === undefined) return undefined
@@ -70,13 +78,7 @@ export const forbiddenStart = (tokens: ReadonlyArray<SqlToken>, policy: Policy):
   if (policy === "pipeline" && (start === "set" || start === "reset") && tokens[1]?.value === "variable")
     return undefined
   const reason = starts[start]?.[policy]
-  if (reason !== undefined && reason !== "") return { reason, token }
-  if (policy === "query" && token.kind === "word" && !reading.has(token.value))
-    return {
-      reason: `Queries only read: a query starts with SELECT, WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN, not with ${token.value.toUpperCase()}. Pipelines write tables.`,
-      token,
-    }
-  return undefined
+  return reason === undefined || reason === "" ? undefined : { reason, token }
 }
 
 /** Functions that run text as SQL, read memory, or change or show the state of the engine. */

@@ -250,6 +250,19 @@ describe("Lockdown", () => {
     assert.match((await refusal("copy t to 'x'", "pipeline")).message, /last SELECT/)
   })
 
+  it.each([
+    ["selec 1", 0],
+    ["  /* x */ slect * from 'a/b'", 10],
+    ["explain\nselec 1", 8],
+    ["select * frm 'a/b'", 13],
+    ["(selec 1)", 1],
+  ])("a typing error is no attack: %j is answered with the engine's words and place", async (sql, position) => {
+    const error = await refusal(sql, "query")
+    assert.strictEqual(error.code, "sql.error")
+    assert.match(error.message, /^Parser Error: syntax error at or near/)
+    assert.deepInclude(error.details, { position })
+  })
+
   // Left out: what the types cannot tell from what is allowed, and EXPORT, which makes a folder when it is only prepared.
   it.each(
     attacks.filter(

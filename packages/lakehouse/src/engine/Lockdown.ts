@@ -84,8 +84,9 @@ export const prepareChecked = async (
 ): Promise<CheckedStatement> => {
   const source = { text: sql, offset: sql === statement.text ? 0 : statement.offset, statement: statement.text }
   try {
-    if (policy === "query") await refuseFileScan(connection, statement)
+    // First, because it says what is wrong with a text that is no SQL.
     const extracted = await connection.extractStatements(statement.text)
+    if (policy === "query") await refuseFileScan(connection, statement)
     const isPivot = statement.tokens.some(({ kind, value }) => kind === "word" && value.startsWith("pivot"))
     if (extracted.count !== 1 && !isPivot)
       throw refuse("The text holds several statements where one was expected. Send them one by one.")

@@ -3,6 +3,7 @@ import { Context, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { PgConfig } from "./PgConfig.ts"
 import { PostgresUnreachable } from "./PostgresErrors.ts"
+import { postgresCode } from "./PostgresOutage.ts"
 
 /** This node's sessions as Postgres sees them. */
 export interface PgSessions {
@@ -15,7 +16,7 @@ export interface PgSessions {
 const causeOf = (error: SqlError.SqlError) => error.reason.cause as { code?: string; message?: string } | undefined
 
 /** 57P03: the server is up and says that it is not ready yet. */
-const isStarting = (error: SqlError.SqlError) => causeOf(error)?.code === "57P03"
+const isStarting = (error: SqlError.SqlError) => postgresCode(error) === "57P03"
 
 const reasonOf = (error: SqlError.SqlError) => {
   const cause = causeOf(error)

@@ -43,7 +43,11 @@ export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
 
   return {
     id: process.id,
-    folder: process.folder,
+    get folder() {
+      // Who knows it may put files there, and those must be gone for the next holder.
+      process.used = true
+      return process.folder
+    },
     call: <A>(op: string, args: unknown) =>
       Effect.callback<A, Failure>((resume) => {
         const { id, stop } = begin(

@@ -73,6 +73,8 @@ export interface SlotPoolOptions {
   readonly threads: number
   /** A slot is replaced after so many holders, against slow leaks. */
   readonly recycleAfter: number
+  /** Operations that leave nothing behind: a slot that executed no other goes to its next holder without a reset. */
+  readonly harmlessOps?: ReadonlyArray<string>
   /** How long a cancelled operation may take to stop before its process is killed. */
   readonly cancelGraceMs: number
 }

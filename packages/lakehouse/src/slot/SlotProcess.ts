@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import type { SlotPoolOptions } from "./SlotPool.ts"
-import type { FromSlot, SlotFailure, SlotLimits, ToSlot } from "./SlotProtocol.ts"
+import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, type ToSlot } from "./SlotProtocol.ts"
 
 /** What becomes of one request. Exactly one of `done`, `failed` and `died` is called, once. */
 export interface SlotRequest {
@@ -35,6 +35,9 @@ export class SlotProcess {
   ended: string | undefined
   /** Holders it has served. */
   served = 0
+  /** A holder may have left something behind: it knows the folder, or called an operation that is not harmless. */
+  used = false
+  private readonly harmless: ReadonlySet<string>
   private readonly child: ChildProcess
   private request: { readonly id: number; readonly handlers: SlotRequest } | undefined
   private lastId = 0
@@ -45,6 +48,7 @@ export class SlotProcess {
   constructor(options: SlotPoolOptions, id: string, folder: string, onOutput: (text: string) => void) {
     this.id = id
     this.folder = folder
+    this.harmless = new Set([...(options.harmlessOps ?? []), resetOp])
     for (const name of ["in", "out", "spill"]) mkdirSync(join(folder, name), { recursive: true, mode: 0o700 })
     const limits: SlotLimits = {
       folder,
@@ -120,6 +124,7 @@ export class SlotProcess {
       return id
     }
     this.request = { id, handlers }
+    if (!this.harmless.has(op)) this.used = true
     this.send({ kind: "call", id, op, args })
     return id
   }

@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs"
+import { readdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, slotCodes, type ToSlot } from "./SlotProtocol.ts"
 
 /** Thrown by an operation: the holder gets it as `SlotOpFailed`, and the slot goes on. */
@@ -45,6 +46,17 @@ const failureOf = (error: unknown, signal: AbortSignal): SlotFailure => {
   return { code: slotCodes.defect, message: error instanceof Error ? error.message : String(error) }
 }
 
+/** Empties the slot's folders. The engine may still use what it spilled, so a slot that spilled is not trusted. */
+const emptyFolders = (folder: string): void => {
+  let hasSpilled = false
+  for (const name of ["in", "out", "spill"]) {
+    const entries = readdirSync(join(folder, name))
+    if (name === "spill" && entries.length > 0) hasSpilled = true
+    for (const entry of entries) rmSync(join(folder, name, entry), { recursive: true, force: true })
+  }
+  if (hasSpilled) throw new SlotError("slot.spilled", "The engine left files where it spills.")
+}
+
 interface Running {
   readonly id: number
   readonly abort: AbortController
@@ -79,7 +91,7 @@ export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void
     if (current.abort.signal.aborted) throw cancelled()
   }
 
-  const call = async (work: SlotWork, message: ToSlot & { readonly kind: "call" }) => {
+  const call = async (work: SlotWork, folder: string, message: ToSlot & { readonly kind: "call" }) => {
     const current: Running = {
       id: message.id,
       abort: new AbortController(),
@@ -91,6 +103,7 @@ export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void
     try {
       if (message.op === resetOp) {
         await work.reset()
+        emptyFolders(folder)
         send({ kind: "done", id: message.id, value: undefined })
         return
       }
@@ -112,7 +125,7 @@ export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void
   make(limits).then(
     (work) => {
       process.on("message", (message: ToSlot) => {
-        if (message.kind === "call") void call(work, message)
+        if (message.kind === "call") void call(work, limits.folder, message)
         else if (running?.id !== message.id)
           return // about an operation that has ended meanwhile
         else if (message.kind === "more") {

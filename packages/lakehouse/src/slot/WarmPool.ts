@@ -1,5 +1,4 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs"
-import { readdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { heldSlot } from "./HeldSlot.ts"
@@ -13,19 +12,6 @@ const resetLimitMs = 5_000
 /** Wait before the next try while processes die at their start; doubles from the first to the longest. */
 const firstBackoffMs = 100
 const longestBackoffMs = 10_000
-
-/** Empties the folders of a slot; false when the engine left something where it spills. */
-const emptyFolders = async (folder: string): Promise<boolean> => {
-  let isClean = true
-  for (const name of ["in", "out", "spill"]) {
-    const path = join(folder, name)
-    const entries = await readdir(path)
-    if (entries.length === 0) continue
-    if (name === "spill") isClean = false
-    await Promise.all(entries.map((entry) => rm(join(path, entry), { recursive: true, force: true })))
-  }
-  return isClean
-}
 
 type Waiter = (process: SlotProcess) => void
 
@@ -141,6 +127,10 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
         retiring.push(process)
         start()
       }
+      if (!process.used) {
+        offer(process)
+        return
+      }
       const limit = setTimeout(() => process.kill(), resetLimitMs)
       const settled = () => clearTimeout(limit)
       process.start(resetOp, undefined, {
@@ -153,14 +143,9 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
         },
         done: () => {
           settled()
-          emptyFolders(process.folder).then(
-            (isClean) => {
-              if (!isClean) process.kill()
-              else if (leaving.has(process)) leave(process)
-              else offer(process)
-            },
-            () => process.kill(),
-          )
+          process.used = false
+          if (leaving.has(process)) leave(process)
+          else offer(process)
         },
       })
     }

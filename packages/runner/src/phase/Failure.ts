@@ -1,3 +1,4 @@
+import { withoutServerPaths } from "@rat/lakehouse"
 import { Cause } from "effect"
 
 /** What a run's end says of its failure. */
@@ -64,13 +65,10 @@ const described = (error: unknown): Failure => {
       const code = codes[error._tag]
       return code === undefined
         ? { code: "internal", error: unexpected(error.message) }
-        : { code, error: `${error.message}${advice[error._tag] ?? ""}` }
+        : { code, error: `${withoutServerPaths(error.message)}${advice[error._tag] ?? ""}` }
     }
   }
 }
 
-/** Paths of the server tell people nothing, and others too much. */
-const withoutPaths = (text: string): string => text.replace(/(?:file:\/\/)?(?:\/[\w.@+-]+){2,}\/?/g, "…")
-
 const unexpected = (message: string): string =>
-  `Something unexpected went wrong, and nothing was published: ${withoutPaths(message.split("\n")[0] ?? "")}. The log of the server has the details.`
+  `Something unexpected went wrong, and nothing was published: ${withoutServerPaths(message.split("\n")[0] ?? "")}. The log of the server has the details.`

@@ -1,5 +1,7 @@
 import { type ClaimedRun, type LeaseLost, RefName, RunFailure, RunOutcome, runBranch, TableKey } from "@rat/domain"
+import { isPostgresOutage } from "@rat/lakehouse"
 import { Cause, Effect, Schedule } from "effect"
+import { SqlError } from "effect/sql"
 import { RunControl } from "../claim/RunControl.ts"
 import { RunnerConfig } from "../RunnerConfig.ts"
 import { RunnerSlots } from "../sandbox/RunnerSlots.ts"
@@ -139,10 +141,18 @@ const runNothing = Effect.fnUntraced(function* (attempt: Attempt) {
   )
 })
 
-/** The lease is gone, so nothing may be reported: somebody else holds the run. */
-const leaseLostIn = (cause: Cause.Cause<unknown>): boolean => {
+const errorIn = (cause: Cause.Cause<unknown>): { readonly _tag?: unknown } | null => {
   const error = Cause.findErrorOption(cause)
-  return error._tag === "Some" && (error.value as { _tag?: unknown } | null)?._tag === "LeaseLost"
+  return error._tag === "Some" ? (error.value as { readonly _tag?: unknown } | null) : null
+}
+
+/** The lease is gone, so nothing may be reported: somebody else holds the run. */
+const leaseLostIn = (cause: Cause.Cause<unknown>): boolean => errorIn(cause)?._tag === "LeaseLost"
+
+/** The catalog's database was away, which is nothing that the run did: the next attempt begins when it is back. */
+const outageIn = (cause: Cause.Cause<unknown>): boolean => {
+  const error = errorIn(cause)
+  return SqlError.isSqlError(error) && isPostgresOutage(error)
 }
 
 const fail = Effect.fnUntraced(function* (attempt: Attempt, cause: Cause.Cause<unknown>) {
@@ -194,7 +204,9 @@ export const runProgram = (attempt: Attempt) => {
     Effect.catchCause((cause) =>
       Cause.hasInterrupts(cause) || leaseLostIn(cause)
         ? Effect.failCause(cause as Cause.Cause<LeaseLost>)
-        : fail(attempt, cause),
+        : outageIn(cause)
+          ? Effect.logWarning("The catalog's database was away; another attempt follows when the lease expires", cause)
+          : fail(attempt, cause),
     ),
     Effect.catchTag("LeaseLost", () => Effect.logInfo("The lease of a run is gone; its work is discarded")),
     Effect.catchTag("ControlUnreachable", () =>

@@ -1,4 +1,3 @@
-import { join } from "node:path"
 import { type SlotPool, SlotPools } from "@rat/lakehouse"
 import { Context, Effect, Layer, Scope } from "effect"
 import { RunnerConfig, type RunnerSettings } from "../RunnerConfig.ts"
@@ -12,13 +11,13 @@ const maxWaiting = 1_000
 /** The check of a project executes nothing and needs next to nothing. */
 const checkMemoryBytes = 256 * 1_048_576
 
-/** A pool owns its folder and empties it when it starts, so each has its own. */
 const optionsOf = (config: RunnerSettings, name: "run" | "check") => ({
   name,
   maxWaiting,
   entry: new URL("./RunnerSlot.ts", import.meta.url),
-  folder: join(config.slotFolder, name),
+  folder: config.slotFolder,
   spillLimitBytes: config.spillLimitBytes,
+  harmlessOps: ["noop"],
   recycleAfter,
   cancelGraceMs,
 })

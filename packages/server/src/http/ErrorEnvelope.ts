@@ -12,6 +12,7 @@ import {
   type Unprocessable,
   wireErrors,
 } from "@rat/domain"
+import { isPostgresOutage, withoutServerPaths } from "@rat/lakehouse"
 import { Cause, Effect, Predicate, type Schema, SchemaAST } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { SqlError } from "effect/sql"
@@ -70,12 +71,14 @@ const statusOf = (error: object): WireStatus => {
 }
 
 const isConnectionLoss = (error: SqlError.SqlError): boolean =>
-  error.reason._tag === "ConnectionError" || error.reason._tag === "LockTimeoutError"
+  isPostgresOutage(error) || error.reason._tag === "LockTimeoutError"
 
 const messageOf = (status: WireStatus, error: object): string => {
   if (status === 500) return "Something went wrong on the server. Its log has the details under this request id."
   if (SqlError.isSqlError(error)) return "The database cannot be reached at the moment. Try again in a few seconds."
-  return Predicate.hasProperty(error, "message") && error.message !== "" ? String(error.message) : "The request failed."
+  const text = Predicate.hasProperty(error, "message") ? String(error.message) : ""
+  if (text === "") return "The request failed."
+  return status === 503 ? withoutServerPaths(text) : text
 }
 
 /** Fields of errors that clients act upon. Keys are those of the wire. */

@@ -103,6 +103,9 @@ export const nodeConfigProvider = (options: NodeOptions): ConfigProvider.ConfigP
   return ConfigProvider.fromEnv({ env: overridden as Record<string, string> })
 }
 
+/** Whether a setting's value must not be printed. */
+const isSecret = (name: string): boolean => /SECRET|KEY|TOKEN|URL|PASSWORD/.test(name)
+
 /** Settings that a room read and could not use, in the words of the others. */
 export const settingErrors = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
@@ -113,7 +116,11 @@ export const settingErrors = <A, E, R>(
     (error) => {
       // `SchemaError(Expected a number\n  at [RAT_X])`: the name goes to the front.
       const text = error.message.replace(/^\w*Error\(|\s*at \["\w+"\]|\)$/g, "")
-      const name = /\["(\w+)"\]/.exec(error.message)?.[1] ?? "of the environment"
-      return Effect.fail(new SettingInvalid({ name, reason: `${text}.` }))
+      const name = /\["(\w+)"\]/.exec(error.message)?.[1]
+      if (name === undefined || isSecret(name))
+        return Effect.fail(new SettingInvalid({ name: name ?? "of the environment", reason: `${text}.` }))
+      return Effect.flatMap(Config.String(name).pipe(Config.withDefault(""), Effect.orDie), (value) =>
+        Effect.fail(new SettingInvalid({ name, reason: `"${value}" does not fit. ${text}.` })),
+      )
     },
   ) as Effect.Effect<A, Exclude<E, Config.ConfigError> | SettingInvalid, R>

@@ -1,3 +1,4 @@
+import { isPostgresOutage } from "@rat/lakehouse"
 import { Deferred, Effect, Exit, Option, Queue, type Tracer } from "effect"
 import type { SqlError } from "effect/sql"
 
@@ -37,7 +38,7 @@ export const makeGroupCommit = <A, B, E = never>(options: {
         Effect.flatMap((exit): Effect.Effect<void> => {
           if (Exit.isFailure(exit)) {
             const error = Exit.findErrorOption(exit)
-            const isOutage = Option.isSome(error) && error.value.reason._tag === "ConnectionError"
+            const isOutage = Option.isSome(error) && isPostgresOutage(error.value)
             if (group.length > 1 && Option.isSome(error) && !isOutage) {
               return Effect.forEach(group, (waiting) => runGroup([waiting]), { discard: true })
             }

@@ -1,3 +1,4 @@
+import { isPostgresOutage } from "@rat/lakehouse"
 import { Effect, Schedule } from "effect"
 import type { SqlError } from "effect/sql"
 
@@ -7,7 +8,7 @@ const isContention = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && contention.has((error as SqlError.SqlError).reason._tag)
 
 const isOutage = (error: { readonly _tag: string }): boolean =>
-  error._tag === "SqlError" && (error as SqlError.SqlError).reason._tag === "ConnectionError"
+  error._tag === "SqlError" && isPostgresOutage(error as SqlError.SqlError)
 
 const backoff = Schedule.exponential("2 millis", 2).pipe(Schedule.jittered)
 
