@@ -89,6 +89,11 @@ export class RunControlRpc extends RpcGroup.make(
     payload: { leases: Schema.Array(Lease) },
     success: Schema.Struct({ lost: Schema.Array(RunId), expiresAt: Schema.DateTimeUtcFromDate }),
   }),
+  /**
+   * Gives back a run that was claimed ahead of a free slot and has not begun: it is pending again, and this attempt does
+   * not count. No error when the lease is gone already.
+   */
+  Rpc.make("Release", { payload: { lease: Lease } }),
   /** Progress: the phase the run is in and its new log lines. Idempotent by (run, attempt, seq). */
   Rpc.make("Report", {
     payload: { lease: Lease, phase: Schema.NullOr(Phase), logs: Schema.Array(LogEntry) },

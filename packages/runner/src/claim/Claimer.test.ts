@@ -208,6 +208,31 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
       }),
     )
 
+    it.effect("gives back what it claimed ahead of a free slot when the slots turn out to be taken for long", () =>
+      Effect.gen(function* () {
+        const control = yield* TestControl
+        const noop = control.submit({ name: "noop", files: {} }, { kind: "noop" })
+        // Quick runs: from now on it claims ahead.
+        for (const runId of yield* Effect.replicateEffect(noop, 40)) {
+          assert.strictEqual((yield* control.end(runId))._tag, "Succeeded")
+        }
+        const long = yield* Effect.forEach(["long_a", "long_b"], (name) =>
+          control.submit({ name, files: { "pipeline.sql": endless } }),
+        )
+        for (const runId of long) yield* untilLogged(runId, "Detected sql pipeline")
+        const behind = yield* Effect.replicateEffect(noop, 3)
+        yield* Effect.sleep(800)
+        const released = control.calls.filter((call) => call === "Release").length
+        assert.isAtLeast(released, 1)
+        assert.isAtMost(released, 4)
+        // Nothing of them was executed, and nothing is claimed ahead any more.
+        yield* Effect.sleep(400)
+        assert.strictEqual(control.calls.filter((call) => call === "Release").length, released)
+        yield* Effect.forEach(long, control.cancel)
+        for (const runId of behind) assert.strictEqual((yield* control.end(runId))._tag, "Succeeded")
+      }),
+    )
+
     it.effect("executes more runs than it has slots, each once", () =>
       Effect.gen(function* () {
         const control = yield* TestControl

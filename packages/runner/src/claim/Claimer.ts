@@ -1,5 +1,5 @@
 import type { ClaimedRun, RunId } from "@rat/domain"
-import { Cause, Effect, Exit, Fiber, Latch, Schedule, Scope, Stream } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Latch, Schedule, Scope, Stream } from "effect"
 import { untilReached } from "../phase/ControlCall.ts"
 import { makePhaseClock } from "../phase/PhaseClock.ts"
 import { makeRunLog } from "../phase/RunLog.ts"
@@ -17,11 +17,24 @@ const reconnect = Schedule.min([Schedule.exponential("100 millis", 2), Schedule.
 )
 /** Attempts per slot that may be in hand, most of them being published. */
 const inHandPerSlot = 4
+/**
+ * While runs hold their slots for less than this on average, more are claimed than slots are free: a claim takes as long
+ * as such a run, and the slots would wait for it.
+ */
+const quickMs = 20
+/** Runs claimed ahead, for each slot. */
+const aheadPerSlot = 2
+/** A run that was claimed ahead and gets no slot for this long is given back: another node may have one. */
+const aheadWait = "250 millis"
+/** Weight of the newest run in the average. */
+const newest = 0.2
 /** Cancels that came before their run did. */
 const maxEarlyCancels = 1_000
 
 interface Work {
   readonly claimed: ClaimedRun
+  /** A slot was free when it was claimed. */
+  readonly hasTurn: boolean
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   /** Why it is being stopped. */
   stop: "cancelled" | "lost" | undefined
@@ -34,13 +47,18 @@ interface Work {
 export const claimRuns = Effect.gen(function* () {
   const control = yield* RunControl
   const config = yield* RunnerConfig
+  const clock = yield* Clock.Clock
   // Apart from our own scope, which would interrupt the runs before we can wait for them.
   const runs = yield* Scope.make()
   const active = new Map<RunId, Work>()
   const earlyCancels = new Set<RunId>()
   const idle = yield* Latch.make(true)
   const go = yield* Latch.make(false)
+  /** Below zero while runs that execute again wait for a slot. */
   let free = config.slots
+  /** Runs that were claimed ahead and wait for their turn, oldest first. */
+  const ahead: Array<() => void> = []
+  let averageHeldMs = Number.POSITIVE_INFINITY
   let mayHaveWork = true
 
   const look = () => {
@@ -63,6 +81,14 @@ export const claimRuns = Effect.gen(function* () {
       return work.fiber === undefined ? Effect.void : Effect.forkIn(Fiber.interrupt(work.fiber), runs)
     })
 
+  /** A slot is free: the oldest run that was claimed ahead begins. */
+  const passTurn = () => {
+    const next = free < 0 ? undefined : ahead.shift()
+    if (next === undefined) free++
+    else next()
+    look()
+  }
+
   const leases = yield* makeLeases({ control, lost: (runId) => stop(runId, "lost") })
 
   const attemptOf = Effect.fnUntraced(function* (work: Work) {
@@ -74,7 +100,8 @@ export const claimRuns = Effect.gen(function* () {
       maxLines: config.logMaxLines,
       maxMessage: config.logMaxMessage,
     })
-    let holdsSlot = true
+    let holdsSlot = work.hasTurn
+    let begunAt = clock.currentTimeMillisUnsafe()
     const attempt: Attempt = {
       claimed,
       log,
@@ -83,11 +110,36 @@ export const claimRuns = Effect.gen(function* () {
       slotFree: (isFree) => {
         if (isFree === !holdsSlot) return
         holdsSlot = !isFree
-        free += isFree ? 1 : -1
-        if (isFree) look()
+        if (!isFree) {
+          free--
+          return
+        }
+        const heldMs = clock.currentTimeMillisUnsafe() - begunAt
+        averageHeldMs = Number.isFinite(averageHeldMs) ? averageHeldMs + (heldMs - averageHeldMs) * newest : heldMs
+        passTurn()
       },
     }
-    const exit = yield* Effect.exit(Effect.interruptible(runProgram(attempt)))
+    // The turn is taken where it is given, so that none is lost to an interruption that comes just then.
+    const turn = Effect.callback<void>((resume) => {
+      const take = () => {
+        holdsSlot = true
+        begunAt = clock.currentTimeMillisUnsafe()
+        resume(Effect.void)
+      }
+      ahead.push(take)
+      return Effect.sync(() => {
+        const index = ahead.indexOf(take)
+        if (index >= 0) ahead.splice(index, 1)
+      })
+    })
+    const program = Effect.gen(function* () {
+      if (!holdsSlot) yield* Effect.timeoutOption(turn, aheadWait)
+      if (holdsSlot) return yield* runProgram(attempt)
+      // Runs take longer than it seemed. The next ones show when they are quick again.
+      averageHeldMs = Number.POSITIVE_INFINITY
+      yield* untilReached(control.Release({ lease }))
+    })
+    const exit = yield* Effect.exit(Effect.interruptible(program))
     attempt.slotFree(true)
     if (Exit.isSuccess(exit)) return
     if (work.stop === "cancelled") {
@@ -104,10 +156,16 @@ export const claimRuns = Effect.gen(function* () {
     const { runId } = claimed.lease
     // An older attempt of ours that has not heard yet that its lease is gone.
     yield* stop(runId, "lost")
-    const work: Work = { claimed, fiber: undefined, stop: earlyCancels.delete(runId) ? "cancelled" : undefined }
+    const hasTurn = free > 0
+    if (hasTurn) free--
+    const work: Work = {
+      claimed,
+      hasTurn,
+      fiber: undefined,
+      stop: earlyCancels.delete(runId) ? "cancelled" : undefined,
+    }
     active.set(runId, work)
     idle.closeUnsafe()
-    free--
     yield* leases.hold(claimed.lease)
     const parent = parentOf(claimed.traceparent)
     const { target } = claimed
@@ -140,7 +198,8 @@ export const claimRuns = Effect.gen(function* () {
 
   const claim = Effect.gen(function* () {
     yield* go.await
-    const limit = Math.min(free, config.slots * inHandPerSlot - active.size)
+    const room = averageHeldMs < quickMs ? config.slots * aheadPerSlot - ahead.length : 0
+    const limit = Math.min(free + room, config.slots * inHandPerSlot - active.size)
     if (!mayHaveWork || limit <= 0) {
       go.closeUnsafe()
       return

@@ -133,6 +133,14 @@ const make = (leaseTime: Duration.Duration) =>
             })
           })
         }),
+      Release: ({ lease }) =>
+        Effect.sync(() => {
+          calls.push("Release")
+          const entry = entries.get(lease.runId)
+          if (!entry?.isHeld || entry.attempt !== lease.attempt) return
+          entry.attempt--
+          enqueue(entry)
+        }),
       Renew: ({ leases }) =>
         Effect.sync(() => {
           calls.push("Renew")

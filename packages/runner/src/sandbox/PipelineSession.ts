@@ -81,7 +81,8 @@ export class PipelineSession {
     this.#result = null
     const engine = this.#engine
     this.#engine = this.#shared
-    await engine.reset()
+    if (engine === this.#shared) await engine.reset()
+    else engine.close()
   }
 
   async render({ context, code, tests }: RenderArgs): Promise<RenderReply> {

@@ -21,6 +21,7 @@ const layer = RunControlRpc.toLayer(
     return RunControlRpc.of({
       Claim: ({ node, limit }) => sure(runs.claim(node, limit)),
       Renew: ({ leases }) => sure(runs.renew(leases)),
+      Release: ({ lease }) => sure(runs.release(lease)),
       Report: (progress) => sure(runs.report(progress)),
       ListZone: ({ lease, zone }) => sure(runs.listZone(lease, zone)),
       Succeed: ({ lease, outcome }) => sure(runs.succeed(lease, outcome)),

@@ -137,6 +137,35 @@ layer(
     }),
   )
 
+  it.effect("a run that is given back before it began waits again, and that attempt does not count", () =>
+    Effect.gen(function* () {
+      yield* emptyQueue
+      const runs = yield* RunRepository
+      const { id } = yield* runs.submit(wish({}))
+      const [early] = yield* runs.claim("node-a", 1)
+      yield* runs.release(early!.lease)
+      const waiting = yield* runs.find(id)
+      assert.deepStrictEqual([waiting.status, waiting.attempt, waiting.started_at], ["pending", 0, null])
+
+      const [claimed] = yield* runs.claim("node-b", 1)
+      assert.deepStrictEqual([claimed?.lease.runId, claimed?.lease.attempt], [id, 1])
+      // The one who gave it back has no say any more, although the number of its attempt is the same.
+      yield* runs.release(early!.lease)
+      const refused = yield* Effect.flip(runs.succeed(early!.lease, outcome({})))
+      assert.strictEqual(refused._tag, "LeaseLost")
+      yield* runs.succeed(claimed!.lease, outcome({}))
+      assert.strictEqual((yield* runs.find(id)).status, "success")
+      assert.deepStrictEqual(yield* attemptsOf(id), [{ attempt: 1, owner: "node-b", outcome: "succeeded" }])
+      assert.deepStrictEqual(yield* eventsOf(id), [
+        "run.queued",
+        "run.running",
+        "run.queued",
+        "run.running",
+        "run.succeeded",
+      ])
+    }),
+  )
+
   it.effect("a run keeps the files and the version of its pipeline as they were when it was accepted", () =>
     Effect.gen(function* () {
       yield* emptyQueue

@@ -9,6 +9,7 @@ import { makeEnd } from "./RunEnd.ts"
 import { makeExpiry } from "./RunExpiry.ts"
 import type { RunHub } from "./RunHub.ts"
 import { makeRead } from "./RunRead.ts"
+import { makeRelease } from "./RunRelease.ts"
 import { makeReport } from "./RunReport.ts"
 import { makeRetention } from "./RunRetention.ts"
 import type { RunSettings } from "./RunSettings.ts"
@@ -22,6 +23,7 @@ const make = Effect.gen(function* () {
     expireBranchOf: branches.expireOf,
     collectBranches: branches.collect,
     ...(yield* makeClaim),
+    ...(yield* makeRelease),
     ...(yield* makeReport),
     ...(yield* makeEnd),
     ...(yield* makeExpiry),
@@ -35,7 +37,7 @@ const make = Effect.gen(function* () {
  * left; the row's fencing token is that of the newest attempt; a status and its outbox row commit together; of one
  * pipeline at most one run is running; after each commit the live side (`RunHub`) is told.
  *
- * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunReport`, `RunEnd`, `RunCancel`, `RunExpiry`,
+ * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunRelease`, `RunReport`, `RunEnd`, `RunCancel`, `RunExpiry`,
  * `RunBranch`, `RunRead`, `RunRetention`. On `LeaseLost` discard the work; only a `SqlError` with `isRetryable` may be tried again.
  */
 export class RunRepository extends Context.Service<RunRepository, Effect.Success<typeof make>>()(
