@@ -132,9 +132,13 @@ export const demo = Command.make(
         yield* output.note(`  ${node.url}, up after ${took()}`)
         yield* play(node.url)
         yield* output.data(`\nDone in ${took()}.`)
+        if (choice.exit) {
+          yield* output.data(`Everything is kept in ${node.dataFolder}; \`./rat up\` with the same --data serves it again.`)
+          return
+        }
         yield* printPlace(node)
         yield* printNext(node.url)
-        if (!choice.exit) yield* serveUntilStopped
+        yield* serveUntilStopped
       }),
     )
     if (!choice.exit) yield* output.note("Stopped. `rat up` finds everything as it was.")
