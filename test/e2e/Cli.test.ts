@@ -423,7 +423,7 @@ describe("rat demo", () => {
     const args = ["demo", "--data", data, "--listen", `127.0.0.1:${port}`, "--exit"]
     const first = await rat(args, { env })
     expect(first.code, first.stderr).toBe(0)
-    for (const text of ["silver.flights", "2,999,806 rows", "places_are_known: 220 rows", "PHL", "Try next"]) {
+    for (const text of ["silver.flights", "2,999,806 rows", "places_are_known: 220 rows", "PHL", "serves it again"]) {
       expect(first.stdout).toContain(text)
     }
     const second = await rat(args, { env })

@@ -133,7 +133,9 @@ export const demo = Command.make(
         yield* play(node.url)
         yield* output.data(`\nDone in ${took()}.`)
         if (choice.exit) {
-          yield* output.data(`Everything is kept in ${node.dataFolder}; \`./rat up\` with the same --data serves it again.`)
+          yield* output.data(
+            `Everything is kept in ${node.dataFolder}; \`./rat up\` with the same --data serves it again.`,
+          )
           return
         }
         yield* printPlace(node)
