@@ -15,8 +15,8 @@ const allowed: Record<string, ReadonlyArray<string>> = {
 /** The one file that composes all roles in a process, and so may import the roles themselves. */
 const composition = "packages/server/src/node/Node.ts"
 
-/** Slot processes load a lean part of lakehouse, without Effect. */
-const deepImports = ["@rat/lakehouse/slot"]
+/** Slot processes load lean parts of packages, without Effect. */
+const deepImports = ["@rat/lakehouse/slot", "@rat/domain/suggestion"]
 
 const importPattern = /(?:from\s+|import\s+|import\(\s*)["']([^"']+)["']/g
 

@@ -247,6 +247,11 @@ describe("a project", () => {
     expect(table.stdout).toContain("2026-01-06")
     expect(table.stderr).toContain("3 rows")
     expect((await rat(["query", sql, "-q"], { cwd })).stderr).toBe("")
+    const plan = await rat(["query", `explain ${sql}`, "-q"], { cwd })
+    expect(plan.stdout).toMatch(/^┌─+┐\n│\s+ORDER_BY\s+│\n/)
+    const wrong = await rat(["query", "selec 1"], { cwd })
+    expect(wrong.code).toBe(1)
+    expect(wrong.stderr).toMatch(/syntax error at or near "selec".*line 1, column 1/s)
     const parquet = spawnSync(
       join(root, "node_modules/.bin/node"),
       [join(root, "packages/cli/src/main.ts"), "query", sql, "-n", "coffee", "-o", "parquet", "--url", server.url],
@@ -256,7 +261,9 @@ describe("a project", () => {
 
     const tables = await rat(["tables", "--json"], { cwd })
     expect(JSON.parse(tables.stdout)).toMatchObject({ version: 1, total: 3 })
-    expect((await rat(["tables"], { cwd })).stdout).toContain("gold.daily_revenue")
+    const listed = (await rat(["tables"], { cwd })).stdout
+    expect(listed).toMatch(/^gold\.daily_revenue .* Revenue of each day\.$/m)
+    expect(listed).toMatch(/^bronze\.orders .* Orders as they came in\.$/m)
     expect((await rat(["tables", "-o", "csv"], { cwd })).stdout).toMatch(/^table,rows,size,updated,description\n/)
     expect((await rat(["tables", "show", "gold.daily_revenue"], { cwd })).stdout).toMatch(/revenue\s+DECIMAL/)
 

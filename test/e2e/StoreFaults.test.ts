@@ -4,9 +4,9 @@ import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { type FaultProxy, makeFaultProxy } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
-import { startFauxqs } from "fauxqs"
 import { pushPipeline, readiness, rowsOf, runPipeline, slowSql, until } from "../support/Pipelines.ts"
 import { assertForPeople, rejection } from "../support/Refusal.ts"
+import { s3Environment, s3Server } from "../support/S3Server.ts"
 import { type TestNode, temporaryFolder, testNode } from "../support/TestNode.ts"
 
 /** The object store breaks while the node works: an S3 server that answers 500, a disk that is full. */
@@ -17,18 +17,8 @@ class BrokenStore extends Context.Service<BrokenStore, { readonly node: TestNode
   static readonly layer = Layer.effect(
     BrokenStore,
     Effect.gen(function* () {
-      const server = yield* Effect.acquireRelease(
-        Effect.promise(() => startFauxqs({ port: 0, host: "127.0.0.1", logger: false })),
-        (started) => Effect.promise(() => started.stop()),
-      )
-      const proxy = yield* makeFaultProxy(`http://127.0.0.1:${server.port}`)
-      const environment = {
-        S3_ENDPOINT: proxy.url,
-        S3_BUCKET: "rat",
-        S3_ACCESS_KEY: "test",
-        S3_SECRET_KEY: "test",
-      }
-      return { node: yield* testNode({ store: "file", environment }), proxy }
+      const proxy = yield* makeFaultProxy(yield* s3Server)
+      return { node: yield* testNode({ store: "file", environment: s3Environment(proxy.url) }), proxy }
     }),
   )
 }

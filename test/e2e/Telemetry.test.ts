@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { type CollectedSpan, OtlpCollector, rootsOf } from "../support/OtlpCollector.ts"
 import { type PrometheusText, parsePrometheus } from "../support/PrometheusText.ts"
 import { startRat } from "../support/RatProcess.ts"
-import { S3Server } from "../support/S3Server.ts"
+import { s3Environment, s3Server } from "../support/S3Server.ts"
 
 /** A real node, started as people start it, that sends what it does to a real collector (F-22, F-24). */
 
@@ -25,7 +25,7 @@ const files = [
 
 const produce = Effect.fnUntraced(function* (data: string) {
   const collector = yield* OtlpCollector
-  const s3 = yield* S3Server
+  const environment = s3Environment(yield* s3Server)
   const rat = yield* Effect.acquireRelease(
     Effect.promise(() =>
       startRat({
@@ -33,7 +33,7 @@ const produce = Effect.fnUntraced(function* (data: string) {
         env: {
           OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
           OTEL_METRIC_EXPORT_INTERVAL: "500",
-          ...s3.environment,
+          ...environment,
           S3_SECRET_KEY: secrets[0]!,
           RAT_RUNNER_MEMORY_LIMIT: "512MiB",
         },
@@ -91,7 +91,7 @@ describe("the telemetry of a node", () => {
     const folder = await mkdtemp(join(tmpdir(), "rat-telemetry-"))
     try {
       got = await Effect.runPromise(
-        produce(join(folder, "data")).pipe(Effect.scoped, Effect.provide([OtlpCollector.layer, S3Server.layer])),
+        produce(join(folder, "data")).pipe(Effect.scoped, Effect.provide(OtlpCollector.layer)),
       )
     } finally {
       await rm(folder, { recursive: true, force: true })

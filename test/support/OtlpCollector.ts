@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage } from "node:http"
-import type { AddressInfo } from "node:net"
 import { gunzipSync } from "node:zlib"
+import { listenOnLoopback } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 import { decodeExport, type OtlpSignal } from "./OtlpProtobuf.ts"
 
@@ -151,18 +151,7 @@ export class OtlpCollector extends Context.Service<
             response.writeHead(400).end()
           })
       })
-      yield* Effect.acquireRelease(
-        Effect.callback<void>((resume) => {
-          server.listen(0, "127.0.0.1", () => resume(Effect.void))
-        }),
-        () =>
-          Effect.callback<void>((resume) => {
-            server.close(() => resume(Effect.void))
-            server.closeAllConnections()
-          }),
-      )
-      const { port } = server.address() as AddressInfo
-      return OtlpCollector.of({ endpoint: `http://127.0.0.1:${port}`, spans, logs, points, malformed })
+      return OtlpCollector.of({ endpoint: yield* listenOnLoopback(server), spans, logs, points, malformed })
     }),
   )
 }

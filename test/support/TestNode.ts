@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { RatClient } from "@rat/client"
 import { type RunningNode, startNode } from "@rat/server"
 import { Effect, References } from "effect"
-import { startFauxqs } from "fauxqs"
+import { s3Environment, s3Server } from "./S3Server.ts"
 
 /** Where the objects of a test's node are: files in its data folder, or an S3 server over its real protocol. */
 export type TestStore = "file" | "s3"
@@ -27,23 +27,10 @@ export const temporaryFolder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true })),
 )
 
-const s3Environment = Effect.gen(function* () {
-  const server = yield* Effect.acquireRelease(
-    Effect.promise(() => startFauxqs({ port: 0, host: "127.0.0.1", logger: false })),
-    (started) => Effect.promise(() => started.stop()),
-  )
-  return {
-    S3_ENDPOINT: `http://127.0.0.1:${server.port}`,
-    S3_BUCKET: "rat",
-    S3_ACCESS_KEY: "test",
-    S3_SECRET_KEY: "test",
-  }
-})
-
 /** Starts a real node (embedded Postgres, slot processes, HTTP) on free ports; it stops with the scope. */
 export const testNode = Effect.fn("testNode")(function* (options: TestNodeOptions) {
   const data = options.data ?? join(yield* temporaryFolder, "data")
-  const store = options.store === "s3" ? yield* s3Environment : {}
+  const store = options.store === "s3" ? s3Environment(yield* s3Server) : {}
   const node = yield* startNode({
     data,
     listen: "127.0.0.1:0",

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { writeFileSync } from "node:fs"
+import { readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { DuckDBInstance } from "@duckdb/node-api"
@@ -247,6 +247,24 @@ layer(
       }
       assert.match((yield* refusal({ sql: "from nowhere.bronze.orders" })).message, /Namespace "nowhere" has no tables/)
       assert.match((yield* refusal({ sql: "from defalt.bronze.orders" })).message, /Did you mean "default"/)
+    }),
+  )
+
+  it.effect("a store that fails is an outage, said without its paths; it is over when the store works", () =>
+    Effect.gen(function* () {
+      yield* publish("default.silver.unreadable", "select 1 as id")
+      const { folder } = yield* TestQuery
+      const data = join(folder, "store/default/silver/unreadable/data")
+      const file = join(data, readdirSync(data)[0]!)
+      renameSync(file, `${file}.away`)
+      symlinkSync(file, file) // a link to itself: ELOOP
+      const error = yield* refusal({ sql: "from silver.unreadable" })
+      assert.strictEqual(error._tag, "QueryUnavailable")
+      assert.match(error.message, /object store could not be used/)
+      assert.notInclude(error.message, folder)
+      rmSync(file)
+      renameSync(`${file}.away`, file)
+      assert.deepStrictEqual(yield* rows({ sql: "from silver.unreadable" }), [[1]])
     }),
   )
 

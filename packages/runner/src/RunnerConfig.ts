@@ -1,6 +1,6 @@
-import { availableParallelism, hostname, totalmem } from "node:os"
-import { Config, Context, Effect, Layer, Schema } from "effect"
-import { parseBytes } from "./template/Setting.ts"
+import { availableParallelism, hostname } from "node:os"
+import { byteSize, defaultSpillBytes, memoryShare, wholeNumber } from "@rat/lakehouse"
+import { Config, Context, Effect, Layer } from "effect"
 
 /** Settings of the runner role, read once from the environment. */
 export interface RunnerSettings {
@@ -27,29 +27,18 @@ export interface RunnerSettings {
   readonly logMaxMessage: number
 }
 
-const count = (name: string, fallback: number, least = 1) =>
-  Config.schema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(least)), name).pipe(Config.withDefault(fallback))
-
-const size = Schema.String.check(
-  Schema.makeFilter((text: string) => (parseBytes(text) === null ? "must be a size such as 512MB or 2GiB" : undefined)),
-)
-const bytes = (name: string, fallback: number) =>
-  Config.schema(size, name).pipe(
-    Config.map((text) => parseBytes(text) ?? fallback),
-    Config.withDefault(fallback),
-  )
-
-const gibibyte = 1_073_741_824
+/** Most bytes that one run's engine gets when nobody says: 2 GiB. */
+const mostMemoryShare = 2 * 2 ** 30
 
 const config = Config.all({
-  slots: count("RAT_RUNNER_SLOTS", Math.max(2, availableParallelism())),
-  threads: count("RAT_RUNNER_THREADS", Math.max(1, Math.min(4, availableParallelism()))),
-  spillLimitBytes: bytes("RAT_RUNNER_SPILL_LIMIT", 10 * gibibyte),
-  runTimeoutSeconds: count("RAT_RUN_TIMEOUT_SECONDS", 3600),
-  qualityTimeoutSeconds: count("QUALITY_TEST_TIMEOUT_SECS", 60),
-  drainSeconds: count("RAT_RUNNER_DRAIN_SECONDS", 10, 0),
-  logMaxLines: count("RAT_RUN_LOG_MAX_LINES", 10_000),
-  logMaxMessage: count("RAT_RUN_LOG_MAX_MESSAGE", 8_192),
+  slots: wholeNumber("RAT_RUNNER_SLOTS", Math.max(2, availableParallelism())),
+  threads: wholeNumber("RAT_RUNNER_THREADS", Math.max(1, Math.min(4, availableParallelism()))),
+  spillLimitBytes: byteSize("RAT_RUNNER_SPILL_LIMIT", defaultSpillBytes),
+  runTimeoutSeconds: wholeNumber("RAT_RUN_TIMEOUT_SECONDS", 3600),
+  qualityTimeoutSeconds: wholeNumber("QUALITY_TEST_TIMEOUT_SECS", 60),
+  drainSeconds: wholeNumber("RAT_RUNNER_DRAIN_SECONDS", 10, 0),
+  logMaxLines: wholeNumber("RAT_RUN_LOG_MAX_LINES", 10_000),
+  logMaxMessage: wholeNumber("RAT_RUN_LOG_MAX_MESSAGE", 8_192),
 })
 
 export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>()("rat/runner/RunnerConfig") {
@@ -59,9 +48,8 @@ export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>(
       RunnerConfig,
       Effect.gen(function* () {
         const settings = yield* config
-        // Half of the machine's memory for all slots together, but no more than 2 GiB for each.
-        const share = Math.min(2 * gibibyte, Math.floor(totalmem() / 2 / settings.slots))
-        const memoryLimitBytes = yield* bytes("RAT_RUNNER_MEMORY_LIMIT", share)
+        const share = Math.min(mostMemoryShare, memoryShare(settings.slots))
+        const memoryLimitBytes = yield* byteSize("RAT_RUNNER_MEMORY_LIMIT", share)
         return RunnerConfig.of({
           node: options.node ?? `${hostname()}-${process.pid}`,
           slotFolder: options.slotFolder,

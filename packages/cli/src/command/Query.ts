@@ -18,7 +18,15 @@ const cellText = (value: ArraysResult["rows"][number][number]): string => {
   return typeof value === "object" ? JSON.stringify(value) : String(value)
 }
 
+/** The plans of an EXPLAIN: drawings of several lines, which no cell of a table can hold. */
+const planText = ({ columns, rows }: ArraysResult): string | undefined =>
+  columns.map(({ name }) => name).join() === "explain_key,explain_value"
+    ? rows.map(([, plan]) => String(plan).trimEnd()).join("\n")
+    : undefined
+
 const resultText = (result: ArraysResult, output: Output["Service"]): string => {
+  const plan = planText(result)
+  if (plan !== undefined) return plan
   const columns = result.columns.map((column, index) => ({
     title: column.name,
     cell: (row: ArraysResult["rows"][number]) => cellText(row[index] ?? null),

@@ -17,7 +17,7 @@ namespace: ${namespace}
     path: "README.md",
     content: `# ${name}
 
-A [RAT](https://github.com/squat-collective/rat) project. Each folder \`pipelines/<layer>/<name>/\` makes one table.
+A RAT project. Each folder \`pipelines/<layer>/<name>/\` makes one table.
 
 \`\`\`
 rat dev                                        # start a server here, run everything, run again on every save

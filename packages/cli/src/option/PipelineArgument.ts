@@ -1,8 +1,7 @@
-import { Layer, namePattern } from "@rat/domain"
+import { Layer, namePattern, nearest } from "@rat/domain"
 import { Effect } from "effect"
 import { CliFailure } from "../failure/CliFailure.ts"
 import { ExitCode } from "../failure/ExitCode.ts"
-import { closest } from "../failure/Suggestion.ts"
 
 /** Address of a pipeline and of the table it writes. */
 export interface PipelineAddress {
@@ -29,10 +28,10 @@ export const parseAddress = (text: string, namespace: string): Effect.Effect<Pip
     return usage(`"${text}" is not a table or pipeline.`, "Write layer.name, such as silver.orders.")
   }
   if (!isLayer(layer)) {
-    const meant = closest(layer, Layer.literals)
+    const meant = nearest(layer, Layer.literals)
     return usage(
       `"${layer}" in "${text}" is not a layer.`,
-      meant === undefined ? "The layers are bronze, silver and gold." : `Did you mean "${meant}.${name}"?`,
+      meant === null ? "The layers are bronze, silver and gold." : `Did you mean "${meant}.${name}"?`,
     )
   }
   if (!namePattern.test(name) || (given !== undefined && !namePattern.test(given))) {

@@ -1,10 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join, resolve, sep } from "node:path"
-import { defaultNamespace, Layer, namePattern } from "@rat/domain"
+import { defaultNamespace, Layer, namePattern, nearest } from "@rat/domain"
 import { Effect } from "effect"
 import { CliFailure } from "../failure/CliFailure.ts"
 import { ExitCode } from "../failure/ExitCode.ts"
-import { closest } from "../failure/Suggestion.ts"
 import type { Issue } from "./Issue.ts"
 import { findProjectFolder, type ProjectSettings, readProjectSettings, settingsFile } from "./ProjectSettings.ts"
 
@@ -34,9 +33,9 @@ const layoutIssue = (path: string): Issue | undefined => {
   const issue = (message: string): Issue => ({ path, code: "project.layout", message })
   if (rest === undefined) return issue("Lies outside of a pipeline: put it into pipelines/<layer>/<name>/.")
   if (!(Layer.literals as ReadonlyArray<string>).includes(layer)) {
-    const meant = closest(layer, Layer.literals)
+    const meant = nearest(layer, Layer.literals)
     return issue(
-      `"${layer}" is not a layer. ${meant === undefined ? "The layers are bronze, silver and gold." : `Did you mean "${meant}"?`}`,
+      `"${layer}" is not a layer. ${meant === null ? "The layers are bronze, silver and gold." : `Did you mean "${meant}"?`}`,
     )
   }
   if (!namePattern.test(name)) {

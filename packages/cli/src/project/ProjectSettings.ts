@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { namePattern } from "@rat/domain"
+import { namePattern, nearest } from "@rat/domain"
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type Scalar } from "yaml"
-import { closest } from "../failure/Suggestion.ts"
 import type { Issue } from "./Issue.ts"
 
 /** The file that makes a folder a project. */
@@ -71,8 +70,8 @@ export const parseProjectSettings = (
         landingZones = value.items.flatMap((item) => text(item as Node, "each landing zone") ?? [])
       } else report(value?.range?.[0], "project.invalid_value", "`landing_zones` must be a list of names.")
     } else {
-      const meant = closest(String(key), settingsKeys)
-      const hint = meant === undefined ? `Known are ${settingsKeys.join(", ")}.` : `Did you mean \`${meant}\`?`
+      const meant = nearest(String(key), settingsKeys)
+      const hint = meant === null ? `Known are ${settingsKeys.join(", ")}.` : `Did you mean \`${meant}\`?`
       report((pair.key as Scalar).range?.[0], "project.unknown_key", `Unknown key \`${String(key)}\`. ${hint}`)
     }
   }

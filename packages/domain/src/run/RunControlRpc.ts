@@ -59,6 +59,8 @@ export class RunOutcome extends Schema.Class<RunOutcome>("rat/domain/RunOutcome"
   phases: Schema.Array(PhaseTiming),
   quality: Schema.Array(QualityResult),
   landingFileIds: Schema.Array(Schema.String),
+  /** The pipeline's description as its code has it; "" when it has none. */
+  description: Schema.String,
 }) {}
 
 export class RunFailure extends Schema.Class<RunFailure>("rat/domain/RunFailure")({

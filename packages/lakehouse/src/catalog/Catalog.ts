@@ -35,6 +35,14 @@ export interface Commit {
   readonly tables: ReadonlyArray<string>
 }
 
+/** The end of a branch: all of its changes go to main, in one commit. */
+export interface Merge {
+  readonly branch: RefName
+  readonly message: string
+  readonly author: string
+  readonly runId: string | null
+}
+
 export interface RefState {
   readonly name: RefName
   readonly kind: "branch" | "tag"
@@ -106,19 +114,14 @@ export class Catalog extends Context.Service<
      */
     readonly merge: (
       branch: RefName,
-      options: { readonly message: string; readonly author: string; readonly runId: string | null },
+      options: Omit<Merge, "branch">,
     ) => Effect.Effect<Commit | null, RefNotFound | CatalogConflict | Sql>
     /**
      * Many merges in one round trip and transaction, in the given order; each is done or refused by itself. For
      * publishers that batch.
      */
     readonly mergeMany: (
-      merges: ReadonlyArray<{
-        readonly branch: RefName
-        readonly message: string
-        readonly author: string
-        readonly runId: string | null
-      }>,
+      merges: ReadonlyArray<Merge>,
     ) => Effect.Effect<ReadonlyArray<Result.Result<Commit | null, RefNotFound | CatalogConflict>>, Sql>
     /** Newest first. */
     readonly history: (

@@ -1,18 +1,17 @@
-import { CommitId, RefExists, type RefName, RefNotFound, type TableKey } from "@rat/domain"
+import { CommitId, type RefName, RefNotFound, type TableKey } from "@rat/domain"
 import { DateTime, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
-import { Catalog, CatalogConflict, type Commit, type TableChange } from "./Catalog.ts"
+import { Catalog, CatalogConflict, type Commit, type Merge, type TableChange } from "./Catalog.ts"
 import {
   type CommitRow,
   type OutcomeRow,
   type PointerRow,
-  type RefRow,
   toChangesJson,
   toCommit,
   toCommitId,
   toPointer,
-  toRef,
 } from "./CatalogRows.ts"
+import { makePostgresRefs } from "./PostgresRefs.ts"
 
 /**
  * The catalog in Postgres (`migrations/0001_catalog.sql` has the tables, the functions and why they are that way).
@@ -22,106 +21,14 @@ import {
 export const makePostgresCatalog = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
-  const refColumns = sql.literal(`
-    r.name, r.kind, r.run_id, r.base_commit, r.created_at, r.expires_at,
-    coalesce((select max(k.id) from catalog_commit k where k.ref_id = r.id), r.start_commit) as head`)
+  const refs = makePostgresRefs(sql)
+  const { requireRef } = refs
   const pointerColumns = (alias: string) =>
     sql.literal(
       ["namespace", "layer", "name", "metadata_location", "snapshot_id", "row_count", "size_bytes", "updated_at"]
         .map((column) => `${alias}.${column}`)
         .join(", "),
     )
-
-  const find = (name: string) => sql<RefRow>`select ${refColumns} from catalog_ref r where r.name = ${name}`
-
-  const requireRef = Effect.fnUntraced(function* (name: RefName) {
-    const [row] = yield* find(name)
-    return row === undefined ? yield* new RefNotFound({ ref: name }) : toRef(row)
-  })
-
-  const ref = Effect.fn("Catalog.ref")(requireRef)
-
-  const refs = Effect.fn("Catalog.refs")(function* (options: { readonly limit: number; readonly after?: RefName }) {
-    const rows = yield* sql<RefRow>`
-      select ${refColumns}
-      from catalog_ref r
-      where r.name > ${options.after ?? ""}
-      order by r.name
-      limit ${options.limit}`
-    return rows.map(toRef)
-  })
-
-  /** One insert, whatever the number of tables: what is seen of main is a snapshot; only a branch's own changes are copied. */
-  const create = Effect.fnUntraced(function* (
-    kind: "branch" | "tag",
-    name: RefName,
-    options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc },
-  ) {
-    const runId = options.runId ?? null
-    const [made] = yield* sql<RefRow>`
-      with source as (
-        select * from catalog_ref where name = ${options.from}
-      ), made as (
-        insert into catalog_ref (
-          name, kind, run_id, expires_at, start_commit, base_commit, base_limit, base_xid, base_snapshot
-        )
-        select
-          ${name}, ${kind}, ${runId},
-          ${options.expiresAt === undefined ? null : DateTime.toDateUtc(options.expiresAt)}::timestamptz,
-          coalesce((select max(id) from catalog_commit where ref_id = s.id), s.start_commit),
-          case when s.id = 0 then (select max(id) from catalog_commit where ref_id = 0) else s.base_commit end,
-          case when s.id = 0 then (select last_value from catalog_commit_id) else s.base_limit end,
-          case when s.id = 0 then pg_current_xact_id() else s.base_xid end,
-          case when s.id = 0 then pg_current_snapshot() else s.base_snapshot end
-        from source s
-        on conflict (name) do nothing
-        returning *
-      ), copied as (
-        insert into catalog_override (
-          ref_id, namespace, layer, name, commit_id, metadata_location, snapshot_id, row_count, size_bytes, updated_at
-        )
-        select
-          made.id, o.namespace, o.layer, o.name, o.commit_id,
-          o.metadata_location, o.snapshot_id, o.row_count, o.size_bytes, o.updated_at
-        from made
-        cross join source s
-        join catalog_override o on o.ref_id = s.id
-        where s.id <> 0
-      )
-      select name, kind, run_id, base_commit, created_at, expires_at, start_commit as head
-      from made`
-    if (made !== undefined) return toRef(made)
-    yield* requireRef(options.from)
-    const existing = yield* requireRef(name)
-    if (kind === "branch" && existing.kind === "branch" && runId !== null && existing.runId === runId) return existing
-    return yield* new RefExists({ ref: name })
-  })
-
-  const createBranch = Effect.fn("Catalog.createBranch")(
-    (name: RefName, options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc }) =>
-      create("branch", name, options),
-  )
-  const createTag = Effect.fn("Catalog.createTag")((name: RefName, options: { readonly from: RefName }) =>
-    create("tag", name, options),
-  )
-
-  const refuseMain = (name: RefName, act: string) =>
-    name === "main" ? Effect.die(new Error(`main cannot be ${act}`)) : Effect.void
-
-  const deleteRef = Effect.fn("Catalog.deleteRef")(function* (name: RefName) {
-    yield* refuseMain(name, "deleted")
-    yield* sql`select catalog_delete_ref(${name})`
-  })
-
-  const expireBranch = Effect.fn("Catalog.expireBranch")(function* (name: RefName, at: DateTime.Utc) {
-    yield* refuseMain(name, "expired")
-    yield* sql`update catalog_ref set expires_at = ${DateTime.toDateUtc(at)} where name = ${name} and kind = 'branch'`
-  })
-
-  const collectExpired = Effect.fn("Catalog.collectExpired")(function* (limit: number) {
-    const rows = yield* sql<{ name: string }>`select name from catalog_collect_expired(${limit}) as name`
-    return rows.map((row) => row.name)
-  })
 
   const table = Effect.fn("Catalog.table")(function* (name: RefName, key: TableKey) {
     const matches = (alias: string) =>
@@ -232,15 +139,8 @@ export const makePostgresCatalog = Effect.gen(function* () {
     return toCommit(name, change.runId, row)
   })
 
-  const mergeMany = Effect.fn("Catalog.mergeMany")(function* (
-    merges: ReadonlyArray<{
-      readonly branch: RefName
-      readonly message: string
-      readonly author: string
-      readonly runId: string | null
-    }>,
-  ) {
-    for (const { branch } of merges) yield* refuseMain(branch, "merged into itself")
+  const mergeMany = Effect.fn("Catalog.mergeMany")(function* (merges: ReadonlyArray<Merge>) {
+    for (const { branch } of merges) yield* refs.refuseMain(branch, "merged into itself")
     const encoded = merges.map(({ runId, ...merge }) => ({ ...merge, run_id: runId }))
     const rows = yield* sql<OutcomeRow>`select * from catalog_merge(${JSON.stringify(encoded)})`
     return rows.map((row): Result.Result<Commit | null, RefNotFound | CatalogConflict> => {
@@ -257,10 +157,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
     })
   })
 
-  const merge = Effect.fn("Catalog.merge")(function* (
-    branch: RefName,
-    options: { readonly message: string; readonly author: string; readonly runId: string | null },
-  ) {
+  const merge = Effect.fn("Catalog.merge")(function* (branch: RefName, options: Omit<Merge, "branch">) {
     const [result] = yield* mergeMany([{ branch, ...options }])
     return yield* Effect.fromResult(result!)
   })
@@ -324,19 +221,19 @@ export const makePostgresCatalog = Effect.gen(function* () {
   })
 
   return Catalog.of({
-    createBranch,
-    createTag,
-    deleteRef,
-    expireBranch,
-    ref,
-    refs,
+    createBranch: refs.createBranch,
+    createTag: refs.createTag,
+    deleteRef: refs.deleteRef,
+    expireBranch: refs.expireBranch,
+    ref: refs.ref,
+    refs: refs.refs,
+    collectExpired: refs.collectExpired,
     table,
     tables,
     commit,
     merge,
     mergeMany,
     history,
-    collectExpired,
   })
 })
 

@@ -101,6 +101,9 @@ export class DuckDb {
     await value.run(
       `${databases.map((name) => `attach ':memory:' as ${quoteName(name)};`).join("")}use ${quoteName(databases[0])}`,
     )
+    // DuckDB knows its progress only with its bar on, a setting of each connection; these two pragmas are the way to it
+    // that the locked configuration leaves open. They are bound before anything runs, so they come after `use`.
+    await value.run("pragma enable_progress_bar; pragma disable_print_progress_bar")
     return value
   }
 

@@ -8,8 +8,8 @@ const yearText = (year: number): string => {
   return `${year < 0 ? "-" : "+"}${String(Math.abs(year)).padStart(6, "0")}`
 }
 
-/** `YYYY-MM-DD` of days since 1970-01-01, in the proleptic Gregorian calendar (Hinnant, "civil_from_days"). */
-export const dateText = (days: number): string => {
+/** Year (0 is 1 BC), month and day of days since 1970-01-01, in the proleptic Gregorian calendar (Hinnant, "civil_from_days"). */
+export const civilDate = (days: number): { readonly year: number; readonly month: number; readonly day: number } => {
   const shifted = days + 719_468
   const era = Math.floor(shifted / 146_097)
   const dayOfEra = shifted - era * 146_097
@@ -20,7 +20,13 @@ export const dateText = (days: number): string => {
   const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153)
   const day = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1
   const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-  return `${yearText(yearOfEra + era * 400 + (month <= 2 ? 1 : 0))}-${two(month)}-${two(day)}`
+  return { year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day }
+}
+
+/** `YYYY-MM-DD` of days since 1970-01-01. */
+export const dateText = (days: number): string => {
+  const { year, month, day } = civilDate(days)
+  return `${yearText(year)}-${two(month)}-${two(day)}`
 }
 
 /** `HH:MM:SS` of seconds of a day; 24:00:00 exists. */

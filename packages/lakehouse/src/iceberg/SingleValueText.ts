@@ -1,3 +1,4 @@
+import { civilDate } from "../engine/TimeText.ts"
 import { decimalScale, type SingleValue } from "./SingleValue.ts"
 
 /** Days and microseconds by which DuckDB stores `infinity` (and, negated, `-infinity`) in DATE and TIMESTAMP columns. */
@@ -155,17 +156,7 @@ const printDecimal = (value: bigint, scale: number): string => {
 const printDate = (days: bigint): string => {
   if (days === infinityDays) return "infinity"
   if (days === -infinityDays) return "-infinity"
-  const shifted = Number(days) + 719468
-  const era = Math.floor(shifted / 146097)
-  const dayOfEra = shifted - era * 146097
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36524) - Math.floor(dayOfEra / 146096)) / 365,
-  )
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
-  const monthFromMarch = Math.floor((5 * dayOfYear + 2) / 153)
-  const month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-  const year = era * 400 + yearOfEra + (month <= 2 ? 1 : 0)
-  const day = dayOfYear - Math.floor((153 * monthFromMarch + 2) / 5) + 1
+  const { year, month, day } = civilDate(Number(days))
   const two = (value: number) => String(value).padStart(2, "0")
   const shown = String(year > 0 ? year : 1 - year).padStart(4, "0")
   return `${shown}-${two(month)}-${two(day)}${year > 0 ? "" : " (BC)"}`

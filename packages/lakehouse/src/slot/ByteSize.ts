@@ -1,7 +1,6 @@
 import { Config, Schema } from "effect"
 
 const units: { readonly [unit: string]: number } = {
-  "": 1,
   b: 1,
   kb: 1e3,
   mb: 1e6,
@@ -13,11 +12,12 @@ const units: { readonly [unit: string]: number } = {
   tib: 2 ** 40,
 }
 
-/** Bytes of a text such as `512MB`, `2 GiB` or `1048576`; null when it is no size. */
-const parseBytes = (text: string): number | null => {
-  const found = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim())
-  const unit = units[found?.[2]?.toLowerCase() ?? " "]
-  const bytes = unit === undefined ? 0 : Math.floor(Number(found![1]) * unit)
+/** Bytes of a text such as `512MB`, `2 GiB`, `1.5gb` or `1048576`, rounded down; null when it is no size above 0. */
+export const parseBytes = (text: string): number | null => {
+  const found = /^(?:(\d+)|(\d+(?:\.\d+)?)\s*([a-z]+))$/i.exec(text.trim())
+  if (found === null) return null
+  const [, whole, amount, unit = ""] = found
+  const bytes = whole === undefined ? Math.floor(Number(amount) * (units[unit.toLowerCase()] ?? 0)) : Number(whole)
   return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : null
 }
 

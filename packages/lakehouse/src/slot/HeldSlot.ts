@@ -48,12 +48,15 @@ export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
       process.used = true
       return process.folder
     },
-    call: <A>(op: string, args: unknown) =>
+    call: <A>(op: string, args: unknown, onEvent?: (event: unknown) => void) =>
       Effect.callback<A, Failure>((resume) => {
         const { id, stop } = begin(
           op,
           args,
-          () => process.more(id), // progress that nobody asked for must not hold the operation back
+          (event) => {
+            process.more(id) // news must not hold the operation back
+            onEvent?.(event)
+          },
           (outcome) => resume("error" in outcome ? Effect.fail(outcome.error) : Effect.succeed(outcome.value as A)),
         )
         return stop

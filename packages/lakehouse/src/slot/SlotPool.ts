@@ -41,7 +41,12 @@ export interface Slot {
   /** Private folder of the slot: `in/` (hard links of what may be read), `out/` (what it writes), `spill/`. */
   readonly folder: string
   /** Interrupting the effect cancels the operation in the slot; a slot that does not stop in time is killed and replaced. */
-  readonly call: <A>(op: string, args: unknown) => Effect.Effect<A, SlotOpFailed | SlotDied>
+  readonly call: <A>(
+    op: string,
+    args: unknown,
+    /** Gets what the operation tells while it runs, such as progress. */
+    onEvent?: (event: unknown) => void,
+  ) => Effect.Effect<A, SlotOpFailed | SlotDied>
   /** As `call`, for operations that answer in pieces. Ending the stream early cancels the operation. */
   readonly stream: <A>(op: string, args: unknown) => Stream.Stream<A, SlotOpFailed | SlotDied>
 }

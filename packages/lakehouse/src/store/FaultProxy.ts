@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
+import { listenOnLoopback } from "./LoopbackServer.ts"
 
 /** What happens to one request on its way to the server behind the proxy. */
 export type Fault =
@@ -119,18 +119,8 @@ export const makeFaultProxy = Effect.fnUntraced(function* (
   const server = createServer((incoming, response) => {
     handle(incoming, response).catch(() => response.destroy())
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      }),
-  )
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: yield* listenOnLoopback(server),
     seen,
     rule: (next) => {
       decide = next

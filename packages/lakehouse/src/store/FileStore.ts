@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
-import { Duration, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { Duration, Effect, Layer, Option, Schedule, type Scope, Stream } from "effect"
 import { diskFault } from "./DiskFault.ts"
 import { makeFolder, takeOverFile, writeFile } from "./DurableFile.ts"
 import { checkKey, checkPrefix, compareKeys } from "./ObjectKey.ts"
+import { locationsBelow } from "./ObjectLocation.ts"
 import { ObjectExists, type ObjectInfo, ObjectNotFound, ObjectStore, type StoreUnavailable } from "./ObjectStore.ts"
 import { makeResilience, type StoreFault } from "./Resilience.ts"
 import { defaultTimeouts, type StoreTimeouts } from "./StoreTimeouts.ts"
@@ -75,7 +76,6 @@ const make = Effect.fnUntraced(function* (
   const root = resolve(options.root)
   const { metadata, data } = options.timeouts ?? defaultTimeouts
   const { call, circuit } = yield* makeResilience({ endpoint: `file:${root}` })
-  const location = `file://${root}/`
   const pathOf = (key: string) => join(root, key)
   const temporary = () => join(root, temporaryFolder, randomUUID())
 
@@ -90,7 +90,12 @@ const make = Effect.fnUntraced(function* (
     { op: "open", key: root, deadline: metadata },
     disk(() => makeFolder(join(root, temporaryFolder))),
   )
-  yield* Effect.forkScoped(Effect.ignore(disk(() => removeLeftovers(join(root, temporaryFolder)))))
+  // Again and again: what a killed process left a minute ago is too young at its successor's start.
+  yield* Effect.forkScoped(
+    Effect.ignore(disk(() => removeLeftovers(join(root, temporaryFolder)))).pipe(
+      Effect.repeat(Schedule.spaced(temporaryLifetimeMs)),
+    ),
+  )
 
   const head = (key: string) =>
     Effect.andThen(
@@ -123,13 +128,8 @@ const make = Effect.fnUntraced(function* (
 
   return ObjectStore.of({
     kind: "file",
-    root: location,
+    ...locationsBelow(`file://${root}/`),
     circuit,
-    locationOf: (key) => location + key,
-    keyOf: (uri) => {
-      if (!uri.startsWith(location)) throw new RangeError(`"${uri}" does not lie in the object store ${location}.`)
-      return uri.slice(location.length)
-    },
     get: (key) =>
       Effect.andThen(
         checkKey(key),

@@ -8,6 +8,7 @@ import { diskFault } from "./DiskFault.ts"
 import { NotAFile } from "./DurableFile.ts"
 import { makeObjectCache } from "./ObjectCache.ts"
 import { checkKey, checkPrefix } from "./ObjectKey.ts"
+import { locationsBelow } from "./ObjectLocation.ts"
 import { ObjectExists, type ObjectInfo, ObjectStore, StoreUnavailable } from "./ObjectStore.ts"
 import type { StoreFault } from "./Resilience.ts"
 import { connect, type S3Connection } from "./S3Connection.ts"
@@ -63,7 +64,6 @@ const make = Effect.fnUntraced(function* (
   const { bucket, endpoint } = place
   const { call, circuit } = resilience
   const partBytes = settings.partBytes ?? defaultPartBytes
-  const location = `s3://${bucket}/`
   const transfer = makeTransfer(connection, { partBytes, transfers: yield* Semaphore.make(partsInMemory) })
   const cache = yield* makeObjectCache({
     ...settings.cache,
@@ -158,13 +158,8 @@ const make = Effect.fnUntraced(function* (
 
   return ObjectStore.of({
     kind: "s3",
-    root: location,
+    ...locationsBelow(`s3://${bucket}/`),
     circuit,
-    locationOf: (key) => location + key,
-    keyOf: (uri) => {
-      if (!uri.startsWith(location)) throw new RangeError(`"${uri}" does not lie in the object store ${location}.`)
-      return uri.slice(location.length)
-    },
     get: (key) => Effect.andThen(checkKey(key), get(key)),
     head: (key) =>
       Effect.andThen(

@@ -1,6 +1,6 @@
-import { availableParallelism, totalmem } from "node:os"
-import { byteSize } from "@rat/lakehouse"
-import { Config, Context, Effect, Layer, Schema } from "effect"
+import { availableParallelism } from "node:os"
+import { byteSize, defaultSpillBytes, memoryShare, wholeNumber } from "@rat/lakehouse"
+import { Context, Effect, Layer } from "effect"
 
 /** Settings of the query role, read once from the environment. */
 export interface QuerySettings {
@@ -20,31 +20,20 @@ export interface QuerySettings {
   readonly timeoutMs: number
 }
 
-const count = (name: string, fallback: number, least = 1) =>
-  Config.schema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(least)), name).pipe(Config.withDefault(fallback))
-
-const gibibyte = 1_073_741_824
-
-/** Memory of the machine, or of the container when that has less. */
-const availableMemory = (): number => {
-  const constrained = process.constrainedMemory()
-  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
-}
-
 export class QueryConfig extends Context.Service<QueryConfig, QuerySettings>()("rat/query/limit/QueryConfig") {
   static readonly layer = (options: { readonly slotFolder: string }) =>
     Layer.effect(
       QueryConfig,
       Effect.gen(function* () {
-        const slots = yield* count("RAT_QUERY_SLOTS", 2)
+        const slots = yield* wholeNumber("RAT_QUERY_SLOTS", 2)
         return QueryConfig.of({
           slotFolder: options.slotFolder,
           slots,
-          maxWaiting: yield* count("RAT_QUERY_MAX_WAITING", 64, 0),
-          memoryLimitBytes: yield* byteSize("RAT_QUERY_MEMORY_LIMIT", Math.floor(availableMemory() / 2 / slots)),
-          spillLimitBytes: yield* byteSize("RAT_QUERY_SPILL_LIMIT", 10 * gibibyte),
-          threads: yield* count("RAT_QUERY_THREADS", availableParallelism()),
-          timeoutMs: yield* count("RAT_QUERY_TIMEOUT_MS", 60_000),
+          maxWaiting: yield* wholeNumber("RAT_QUERY_MAX_WAITING", 64, 0),
+          memoryLimitBytes: yield* byteSize("RAT_QUERY_MEMORY_LIMIT", memoryShare(slots)),
+          spillLimitBytes: yield* byteSize("RAT_QUERY_SPILL_LIMIT", defaultSpillBytes),
+          threads: yield* wholeNumber("RAT_QUERY_THREADS", availableParallelism()),
+          timeoutMs: yield* wholeNumber("RAT_QUERY_TIMEOUT_MS", 60_000),
         })
       }),
     )

@@ -1,4 +1,6 @@
 import {
+  didYouMean,
+  nearest,
   QueryBusy,
   type QueryError,
   QueryForbidden,
@@ -64,38 +66,10 @@ const mended = Effect.fnUntraced(function* (request: QueryRequest, reason: strin
   const tables = yield* tablesInScope(request).pipe(Effect.orElseSucceed(() => []))
   const names = tables.map(({ key }) => ({ text: `${key.layer}.${key.name}`, key }))
   if (database !== undefined) {
-    const near = nearest(database, new Set(names.map(({ key }) => key.namespace)))
-    return `Binder Error: Namespace "${database}" has no tables on ${request.ref}.${near === undefined ? "" : ` Did you mean "${near}"?`}`
+    const near = didYouMean(database, new Set(names.map(({ key }) => key.namespace)))
+    return `Binder Error: Namespace "${database}" has no tables on ${request.ref}.${near}`
   }
   const near = nearest(table!, new Set(names.map(({ key }) => key.name)))
   const found = names.filter(({ key }) => key.name === near).map(({ text: name }) => `"${name}"`)
   return `Catalog Error: Table with name ${table} does not exist on ${request.ref}!${found.length === 0 ? " `SHOW TABLES` lists the tables there are." : `\nDid you mean ${found.join(" or ")}?`}`
 })
-
-/** The name that a third of wrong letters at most separates from the word. */
-const nearest = (word: string, names: Iterable<string>): string | undefined => {
-  let best: string | undefined
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
-  for (const name of names) {
-    const steps = editDistance(word.toLowerCase(), name)
-    if (steps < bestDistance) {
-      best = name
-      bestDistance = steps
-    }
-  }
-  return best
-}
-
-/** Single-character inserts, deletes and replacements between two words. */
-const editDistance = (from: string, to: string): number => {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (const [index, character] of [...from].entries()) {
-    const next = [index + 1]
-    for (let column = 1; column <= to.length; column++) {
-      const replaced = row[column - 1]! + (character === to[column - 1] ? 0 : 1)
-      next.push(Math.min(replaced, row[column]! + 1, next[column - 1]! + 1))
-    }
-    row = next
-  }
-  return row[to.length]!
-}

@@ -33,9 +33,12 @@ export const makeLeases = Effect.fnUntraced(function* (options: {
   const any = yield* Latch.make(false)
   let intervalMs = Number.POSITIVE_INFINITY
 
-  /** Only if it is still that attempt: a newer one of the same run may have come meanwhile. */
+  /**
+   * Only if it is still that lease: a newer one of the same run may have come meanwhile, with the same number of the attempt
+   * when the older was given back.
+   */
   const drop = (lease: Lease): boolean =>
-    held.get(lease.runId)?.lease.attempt === lease.attempt && held.delete(lease.runId)
+    held.get(lease.runId)?.lease.fencingToken === lease.fencingToken && held.delete(lease.runId)
 
   const lose = (lease: Lease) => Effect.suspend(() => (drop(lease) ? options.lost(lease.runId) : Effect.void))
 
@@ -45,9 +48,9 @@ export const makeLeases = Effect.fnUntraced(function* (options: {
       .Renew({ leases })
       .pipe(Effect.catchCause((cause) => Effect.as(Effect.logWarning("Leases could not be renewed", cause), null)))
     if (answer !== null) {
-      for (const { runId } of leases) {
+      for (const { runId, fencingToken } of leases) {
         const entry = held.get(runId)
-        if (entry !== undefined) entry.expiresAtMs = answer.expiresAt.epochMilliseconds
+        if (entry?.lease.fencingToken === fencingToken) entry.expiresAtMs = answer.expiresAt.epochMilliseconds
       }
       const lost = leases.filter((lease) => answer.lost.includes(lease.runId))
       yield* Effect.forEach(lost, lose, { discard: true })

@@ -41,6 +41,8 @@ interface Entry {
   readonly logs: Array<LogEntry>
   readonly phases: Array<string>
   attempt: number
+  /** Of the newest attempt; those that were given back are not numbered, but they had one too. */
+  token: bigint
   /** Whether an attempt holds it now. */
   isHeld: boolean
 }
@@ -106,7 +108,7 @@ const make = (leaseTime: Duration.Duration) =>
     }
     const held = (lease: Lease) => {
       const entry = entries.get(lease.runId)
-      return entry?.isHeld && entry.attempt === lease.attempt
+      return entry?.isHeld && entry.token === lease.fencingToken
         ? Effect.succeed(entry)
         : Effect.fail(new LeaseLost({ runId: lease.runId, attempt: lease.attempt }))
     }
@@ -121,13 +123,14 @@ const make = (leaseTime: Duration.Duration) =>
           calls.push("Claim")
           return waiting.splice(0, limit).map((entry) => {
             entry.attempt++
+            entry.token++
             entry.isHeld = true
             return new ClaimedRun({
               ...entry.claimed,
               lease: new Lease({
                 runId: entry.runId,
                 attempt: entry.attempt,
-                fencingToken: FencingToken.make(BigInt(entry.attempt)),
+                fencingToken: FencingToken.make(entry.token),
                 expiresAt: DateTime.addDuration(DateTime.nowUnsafe(), leaseTime),
               }),
             })
@@ -137,7 +140,7 @@ const make = (leaseTime: Duration.Duration) =>
         Effect.sync(() => {
           calls.push("Release")
           const entry = entries.get(lease.runId)
-          if (!entry?.isHeld || entry.attempt !== lease.attempt) return
+          if (!entry?.isHeld || entry.token !== lease.fencingToken) return
           entry.attempt--
           enqueue(entry)
         }),
@@ -148,7 +151,7 @@ const make = (leaseTime: Duration.Duration) =>
             lost: leases
               .filter((lease) => {
                 const entry = entries.get(lease.runId)
-                return !(entry?.isHeld && entry.attempt === lease.attempt)
+                return !(entry?.isHeld && entry.token === lease.fencingToken)
               })
               .map((lease) => lease.runId),
             expiresAt: DateTime.addDuration(DateTime.nowUnsafe(), leaseTime),
@@ -219,6 +222,7 @@ const make = (leaseTime: Duration.Duration) =>
         logs: [],
         phases: [],
         attempt: 0,
+        token: 0n,
         isHeld: false,
         claimed: {
           kind,

@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { Column } from "@rat/domain"
 import { planWrite, type Slot, type WritePlan } from "@rat/lakehouse"
 import { Effect } from "effect"
-import type { CopyArgs, CopyReply, ExecuteArgs, ExecuteReply } from "../sandbox/RunnerOps.ts"
+import type { CopyArgs, CopyProgress, CopyReply, ExecuteArgs, ExecuteReply } from "../sandbox/RunnerOps.ts"
 import { databaseOf } from "../template/RelationName.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
 import type { Code } from "./Code.ts"
@@ -43,8 +43,16 @@ export const execute = Effect.fn("Execute.execute")(function* (
     run.log.add("warn", `The result lacks ${names} of the table: NULL in the rows of this run.`)
   }
   const target = join(slot.folder, "out", "result")
-  const { files } = yield* slot.call<CopyReply>("copy", {
-    sql: plan.copySql(described.query, target),
-  } satisfies CopyArgs)
+  let told = 0
+  const { files } = yield* slot.call<CopyReply>(
+    "copy",
+    { sql: plan.copySql(described.query, target) } satisfies CopyArgs,
+    (event) => {
+      const percent = Math.floor((event as CopyProgress).progress * 100)
+      // DuckDB starts over for each part of a plan that it cannot foresee; only news is told.
+      if (percent > told) run.log.add("info", `Executing: ${percent} %`)
+      told = Math.max(told, percent)
+    },
+  )
   return { operation, plan, stats: files } satisfies Executed as Executed
 })

@@ -10,6 +10,8 @@ export interface Publishable {
   readonly snapshotId: string | null
   readonly quality: ReadonlyArray<QualityResult>
   readonly landingFileIds: ReadonlyArray<string>
+  /** Of the pipeline, as its code has it. */
+  readonly description: string
 }
 
 /** Asks control to move main, end the branch and the run, and tell the world, in one transaction. */

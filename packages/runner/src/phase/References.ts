@@ -1,9 +1,8 @@
-import { namePattern, type TableKey, type ZoneListing } from "@rat/domain"
+import { didYouMean, namePattern, type TableKey, type ZoneListing } from "@rat/domain"
 import { Catalog, type ScanPlan, ScanPlanner } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { RunControl } from "../claim/RunControl.ts"
 import { parseReference } from "../template/Reference.ts"
-import { didYouMean } from "../template/Suggestion.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
 import { RunFailed } from "./RunFailed.ts"
 

@@ -40,6 +40,29 @@ layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds
     }),
   )
 
+  it.effect("tells in its log how far a long statement is", () =>
+    Effect.gen(function* () {
+      const control = yield* TestControl
+      const end = yield* control.run({
+        name: "long",
+        files: {
+          "pipeline.sql":
+            "create temp table t as select i from range(14000000) r(i);\nselect max(md5(md5(i::varchar))) as last from t;",
+        },
+      })
+      succeeded(end)
+      const told = control.logs(end.runId).flatMap(({ message }) => {
+        const match = /^Executing: (\d+) %$/.exec(message)
+        return match === null ? [] : [Number(match[1])]
+      })
+      assert.isAbove(told.length, 0)
+      assert.deepStrictEqual(
+        told,
+        told.toSorted((a, b) => a - b),
+      )
+    }),
+  )
+
   it.effect("reads other tables and its own", () =>
     Effect.gen(function* () {
       const control = yield* TestControl

@@ -64,6 +64,7 @@ const prepare = (attempt: Attempt, run: ActiveRun) =>
         snapshotId: committed.snapshotId,
         quality: attempt.quality,
         landingFileIds: resolved.landingFileIds,
+        description: code.config.description,
       } satisfies Publishable as Publishable
     }).pipe(
       Effect.timeoutOrElse({
@@ -135,6 +136,7 @@ const runNothing = Effect.fnUntraced(function* (attempt: Attempt) {
           phases: clock.timings(),
           quality: [],
           landingFileIds: [],
+          description: "",
         }),
       }),
     ),

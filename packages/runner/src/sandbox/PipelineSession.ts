@@ -17,6 +17,7 @@ import type {
   CheckArgs,
   CheckReply,
   CopyArgs,
+  CopyProgress,
   CopyReply,
   ExecuteArgs,
   ExecuteReply,
@@ -46,6 +47,9 @@ const columnsOf = (prepared: DuckDBPreparedStatement) =>
 
 const isPosition = (details: unknown): details is SqlPosition =>
   typeof details === "object" && details !== null && "position" in details
+
+/** How often a long statement tells its progress. */
+const progressMs = 2_000
 
 /** What one holder of the slot does with the engine. Everything of it is forgotten by `reset`. */
 export class PipelineSession {
@@ -130,11 +134,17 @@ export class PipelineSession {
     })
   }
 
-  async copy({ sql }: CopyArgs): Promise<CopyReply> {
+  /** Writes the result; a statement that takes long tells now and then how far it is. */
+  async copy({ sql }: CopyArgs, tell: (event: CopyProgress) => Promise<void>): Promise<CopyReply> {
     const [script, session, statement] = [this.#code, this.#session, this.#result]
     if (script === null || session === null || statement === null)
       throw new SlotError("slot.defect", "Nothing was executed.")
     return await this.#placed(script, async () => {
+      const telling = setInterval(() => {
+        const progress = this.#engine.progress
+        // A cancelled operation takes no more news.
+        if (progress !== undefined) tell({ progress }).catch(() => {})
+      }, progressMs)
       try {
         const result = await session.connection.runAndReadAll(sql)
         return { files: result.getRowObjectsJS() as CopyReply["files"] }
@@ -150,6 +160,8 @@ export class PipelineSession {
         const isInside =
           position !== null && position >= statement.offset && position < statement.offset + statement.text.length
         throw isInside ? problem : new SlotError(problem.code, problem.message)
+      } finally {
+        clearInterval(telling)
       }
     })
   }

@@ -66,6 +66,12 @@ export interface CopyReply {
   readonly files: ReadonlyArray<Readonly<Record<string, unknown>>>
 }
 
+/** Told while a long statement runs. */
+export interface CopyProgress {
+  /** Share that is done, 0 to 1, as far as DuckDB can tell. */
+  readonly progress: number
+}
+
 export interface QualityArgs {
   readonly home: string
   /** All that the tests may read; nothing of `execute` is left. */

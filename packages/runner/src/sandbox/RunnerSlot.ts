@@ -11,7 +11,7 @@ serveSlot(async (limits) => {
       render: (args: never) => session.render(args),
       maximum: (args: never) => session.maximum(args),
       execute: (args: never) => session.execute(args),
-      copy: (args: never) => session.copy(args),
+      copy: (args: never, context) => session.copy(args, context.emit),
       quality: (args: never, context) => session.quality(args, context.signal),
       check: (args: never) => session.check(args),
     },

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import { effectiveConfig } from "./EffectiveConfig.ts"
-import { parseBytes } from "./Setting.ts"
 
 const issuesOf = (code: string, yaml: string | null = null) => {
   const { codeIssues, configIssues } = effectiveConfig(code, yaml)
@@ -110,6 +109,7 @@ describe("The settings of a pipeline", () => {
     ["a strategy that is no word", "merge_strategy: 3\n", "config.invalid_value", [1, 1], /3 does not exist/],
     ["a time limit of nothing", "timeout_seconds: 0\n", "config.invalid_value", [1, 1], /above 0/],
     ["a time limit with a unit", "timeout_seconds: 5m\n", "config.invalid_value", [1, 1], /whole number of seconds/],
+    ["a size that is no number", "memory_limit: [1]\n", "config.invalid_value", [1, 1], /512MB/],
     ["a size without sense", "memory_limit: lots\n", "config.invalid_value", [1, 1], /512MB/],
     ["an empty watermark column", "watermark_column: ''\n", "config.invalid_value", [1, 1], /is empty/],
     ["a list where text belongs", "description: [a]\n", "config.invalid_value", [1, 1], /must be text/],
@@ -145,23 +145,4 @@ describe("The settings of a pipeline", () => {
       ["config.unknown_key", "config.unknown_key"],
     )
   })
-})
-
-describe("A size", () => {
-  const sizes: ReadonlyArray<readonly [unknown, number | null]> = [
-    ["512MB", 512_000_000],
-    ["1.5 GB", 1_500_000_000],
-    ["2GiB", 2_147_483_648],
-    [1024, 1024],
-    ["1024", 1024],
-    ["-1", null],
-    ["0MB", null],
-    ["MB", null],
-    ["10 parsecs", null],
-    [null, null],
-    [1.5, null],
-  ]
-  for (const [text, bytes] of sizes) {
-    it(`${JSON.stringify(text)} is ${bytes} bytes`, () => assert.strictEqual(parseBytes(text), bytes))
-  }
 })

@@ -1,4 +1,4 @@
-import type { NamespaceName, ProjectFile, ProjectIssue } from "@rat/domain"
+import { didYouMean, type NamespaceName, type ProjectFile, type ProjectIssue } from "@rat/domain"
 import { Effect } from "effect"
 import type { CheckArgs, CheckReply } from "../sandbox/RunnerOps.ts"
 import { CheckSlots } from "../sandbox/RunnerSlots.ts"
@@ -9,7 +9,6 @@ import { issueAt, type ProjectLayout, type ProjectPipeline, readLayout } from ".
 import { isQualityTest, readQualityHeader } from "./QualityHeader.ts"
 import { parseReference } from "./Reference.ts"
 import { strategyFlags } from "./StrategyFlags.ts"
-import { didYouMean } from "./Suggestion.ts"
 import type { TemplateContext } from "./Template.ts"
 import { literalCalls } from "./TemplateSource.ts"
 

@@ -1,7 +1,6 @@
-import { Layer, namePattern, type ProjectFile, ProjectIssue } from "@rat/domain"
+import { didYouMean, Layer, namePattern, type ProjectFile, ProjectIssue } from "@rat/domain"
 import type { Issue } from "./Issue.ts"
 import { isQualityTest } from "./QualityHeader.ts"
-import { didYouMean } from "./Suggestion.ts"
 
 /** One pipeline's files of a project, by their path inside its folder. */
 export interface ProjectPipeline {

@@ -1,7 +1,6 @@
-import { namePattern, type Severity } from "@rat/domain"
+import { didYouMean, namePattern, type Severity } from "@rat/domain"
 import { readHeader } from "./Annotations.ts"
 import type { Issue } from "./Issue.ts"
-import { didYouMean } from "./Suggestion.ts"
 
 /** What a quality test says of itself: its name is the file's, the rest are annotations. */
 export interface QualityHeader {

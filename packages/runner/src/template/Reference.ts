@@ -1,5 +1,4 @@
-import { Layer, NamespaceName, namePattern, PipelineName, TableKey } from "@rat/domain"
-import { didYouMean } from "./Suggestion.ts"
+import { didYouMean, Layer, NamespaceName, namePattern, PipelineName, TableKey } from "@rat/domain"
 
 /** A table that `ref()` names, or why the text names none. */
 export type Reference = { readonly key: TableKey } | { readonly problem: string }

@@ -1,5 +1,5 @@
-import { MergeStrategy, type PipelineConfig, supportedStrategies } from "@rat/domain"
-import { didYouMean } from "./Suggestion.ts"
+import { didYouMean, MergeStrategy, type PipelineConfig, supportedStrategies } from "@rat/domain"
+import { parseBytes } from "@rat/lakehouse"
 
 /** Settings as somebody wrote them: those that are absent take the next source's value. */
 export type Settings = { -readonly [Key in keyof PipelineConfig]?: PipelineConfig[Key] }
@@ -27,28 +27,8 @@ const positiveInteger = (value: unknown): number | null => {
   return typeof number === "number" && Number.isSafeInteger(number) && number > 0 ? number : null
 }
 
-const units: { readonly [Unit in string]: number } = {
-  b: 1,
-  kb: 1_000,
-  mb: 1_000_000,
-  gb: 1_000_000_000,
-  kib: 1_024,
-  mib: 1_048_576,
-  gib: 1_073_741_824,
-}
-
-/** `512MB`, `2 GiB` or a number of bytes; null when it is neither. */
-export const parseBytes = (value: unknown): number | null => {
-  const plain = positiveInteger(value)
-  if (plain !== null) return plain
-  const found = typeof value === "string" ? /^(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(value.trim()) : null
-  const unit = found === null ? undefined : units[found[2]!.toLowerCase()]
-  const bytes = unit === undefined ? 0 : Math.floor(Number(found![1]) * unit)
-  return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : null
-}
-
 const memoryLimit = (key: string, value: unknown): Read => {
-  const bytes = parseBytes(value)
+  const bytes = typeof value === "string" || typeof value === "number" ? parseBytes(String(value)) : null
   return bytes === null
     ? refused(`${key} must be a size such as 512MB or 2GiB, not ${show(value)}.`)
     : { set: { memory_limit_bytes: bytes } }

@@ -1,7 +1,7 @@
+import { didYouMean } from "@rat/domain/suggestion"
 import { type Issue, placeOf } from "./Issue.ts"
 import { relationName } from "./RelationName.ts"
 import { markTemplate, templateOffset } from "./SourceMap.ts"
-import { didYouMean } from "./Suggestion.ts"
 import { loadTemplateEngine, type TemplateEnvironment } from "./TemplateEngine.ts"
 import { callOffset, literalCalls } from "./TemplateSource.ts"
 

@@ -9,6 +9,7 @@ import {
   QueryForbidden,
   QueryInvalid,
   QueryTimedOut,
+  QueryUnavailable,
   QueueFull,
   RunFinished,
   RunId,
@@ -38,6 +39,7 @@ describe("ErrorEnvelope", () => {
     [lost, 503, "UNAVAILABLE", "UNAVAILABLE"],
     [new StoreUnavailable({ key: "k", reason: "500" }), 503, "UNAVAILABLE", "UNAVAILABLE"],
     [new SlotDied({ slot: "1", how: "SIGKILL" }), 503, "UNAVAILABLE", "UNAVAILABLE"],
+    [new QueryUnavailable({ reason: "away" }), 503, "UNAVAILABLE", "UNAVAILABLE"],
     [new QueryTimedOut({ timeoutMs: 1000 }), 504, "DEADLINE_EXCEEDED", "INTERNAL"],
   ])("%s becomes %i %s", (error, status, code, type) => {
     const wire = wireFailure(error, "r-1")

@@ -1,14 +1,12 @@
 import {
-  LandingFile,
+  type LandingFile,
   LandingFileNotFound,
-  LandingZone,
+  type LandingZone,
   type LandingZoneCreate,
   type LandingZoneUpdate,
-  NamespaceName,
   NamespaceNotFound,
   ZoneExists,
   ZoneListing,
-  ZoneName,
   ZoneNotFound,
 } from "@rat/domain"
 import { ObjectStore, type StoreUnavailable } from "@rat/lakehouse"
@@ -16,6 +14,7 @@ import { Context, DateTime, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
+import { type FileRow, fileColumns, toLandingFile, toLandingZone, type ZoneRow, zoneColumns } from "./LandingRow.ts"
 import { storedName } from "./StoredName.ts"
 
 type Sql = SqlError.SqlError
@@ -78,20 +77,12 @@ export class LandingRepository extends Context.Service<
       const objects = yield* ObjectStore
       const outbox = yield* Outbox
 
-      const zoneColumns = sql`
-        z.id, z.namespace, z.name, z.description, z.owner, z.expected_schema, z.auto_purge, z.created_at, z.updated_at,
-        (select count(*) from landing_file as f where f.zone_id = z.id and f.uploaded_at is not null) as file_count,
-        (select coalesce(sum(f.size_bytes), 0) from landing_file as f
-         where f.zone_id = z.id and f.uploaded_at is not null) as total_bytes`
-      const fileColumns = sql`
-        id, zone_id, filename, object_key, size_bytes, content_type, uploaded_by, uploaded_at`
-
       const find = Effect.fn("LandingRepository.find")(function* ({ namespace, name }: ZoneKey) {
         const rows = yield* sql<ZoneRow>`
-          select ${zoneColumns}
+          select ${sql.literal(zoneColumns)}
           from landing_zone as z
           where z.namespace = ${namespace} and z.name = ${name}`
-        return rows[0] === undefined ? yield* new ZoneNotFound({ namespace, name }) : landingZone(rows[0])
+        return rows[0] === undefined ? yield* new ZoneNotFound({ namespace, name }) : toLandingZone(rows[0])
       })
 
       const create = Effect.fn("LandingRepository.create")(function* (zone: LandingZoneCreate) {
@@ -125,13 +116,13 @@ export class LandingRepository extends Context.Service<
       ) {
         const where = filter.namespace === undefined ? sql`true` : sql`z.namespace = ${filter.namespace}`
         const rows = yield* sql<ZoneRow>`
-          select ${zoneColumns}
+          select ${sql.literal(zoneColumns)}
           from landing_zone as z
           where ${where}
           order by z.namespace, z.name
           limit ${filter.limit} offset ${filter.offset}`
         const total = yield* sql<{ total: bigint }>`select count(*) as total from landing_zone as z where ${where}`
-        return { zones: rows.map(landingZone), total: Number(total[0]!.total) }
+        return { zones: rows.map(toLandingZone), total: Number(total[0]!.total) }
       })
 
       const update = Effect.fn("LandingRepository.update")(function* (
@@ -161,22 +152,22 @@ export class LandingRepository extends Context.Service<
       const files = Effect.fn("LandingRepository.files")(function* (key: ZoneKey, page: Page) {
         const zone = yield* find(key)
         const rows = yield* sql<FileRow>`
-          select ${fileColumns}
+          select ${sql.literal(fileColumns)}
           from landing_file
           where zone_id = ${zone.id} and uploaded_at is not null
           order by uploaded_at desc, id
           limit ${page.limit} offset ${page.offset}`
-        return { files: rows.map(landingFile), total: zone.file_count }
+        return { files: rows.map(toLandingFile), total: zone.file_count }
       })
 
       const file = Effect.fn("LandingRepository.file")(function* (key: ZoneKey, id: string) {
         const zone = yield* find(key)
         const rows = yield* sql<FileRow>`
-          select ${fileColumns}
+          select ${sql.literal(fileColumns)}
           from landing_file
           where zone_id = ${zone.id} and id::text = ${id} and uploaded_at is not null`
         if (rows[0] === undefined) return yield* new LandingFileNotFound({ id, zone: `${key.namespace}/${key.name}` })
-        return landingFile(rows[0])
+        return toLandingFile(rows[0])
       })
 
       /** Takes the first free name. Two uploads of one name in the same second get different ones. */
@@ -209,7 +200,7 @@ export class LandingRepository extends Context.Service<
             update landing_file
             set size_bytes = ${sent.sizeBytes}, uploaded_at = now()
             where id = ${id}
-            returning ${fileColumns}
+            returning ${sql.literal(fileColumns)}
           ),
           announced as (
             insert into outbox (key, type, namespace, payload)
@@ -217,14 +208,14 @@ export class LandingRepository extends Context.Service<
               jsonb_build_object('zone', ${key.name}::text, 'file_id', id, 'filename', filename, 'size_bytes', size_bytes)
             from shown
           )
-          select ${fileColumns} from shown`
+          select ${sql.literal(fileColumns)} from shown`
         yield* outbox.wake
         // The zone was deleted while the bytes were on their way.
         if (rows[0] === undefined) {
           yield* objects.remove([objectKey])
           return yield* new ZoneNotFound(key)
         }
-        return landingFile(rows[0])
+        return toLandingFile(rows[0])
       })
 
       const removeFile = Effect.fn("LandingRepository.removeFile")(function* (key: ZoneKey, id: string) {
@@ -235,20 +226,20 @@ export class LandingRepository extends Context.Service<
 
       const under = Effect.fn("LandingRepository.under")(function* (prefix: string) {
         const rows = yield* sql<FileRow>`
-          select ${fileColumns}
+          select ${sql.literal(fileColumns)}
           from landing_file
           where uploaded_at is not null
             and object_key >= ${prefix} and object_key < ${`${prefix}\u{10FFFF}`}
           order by object_key`
-        return rows.map(landingFile)
+        return rows.map(toLandingFile)
       })
 
       const byKey = Effect.fn("LandingRepository.byKey")(function* (objectKey: string) {
         const rows = yield* sql<FileRow>`
-          select ${fileColumns}
+          select ${sql.literal(fileColumns)}
           from landing_file
           where object_key = ${objectKey} and uploaded_at is not null`
-        return rows[0] === undefined ? null : landingFile(rows[0])
+        return rows[0] === undefined ? null : toLandingFile(rows[0])
       })
 
       const listing = Effect.fn("LandingRepository.listing")(function* ({ namespace, name }: ZoneKey) {
@@ -293,55 +284,3 @@ export class LandingRepository extends Context.Service<
     }),
   )
 }
-
-interface ZoneRow {
-  readonly id: string
-  readonly namespace: string
-  readonly name: string
-  readonly description: string
-  readonly owner: string | null
-  readonly expected_schema: string
-  readonly auto_purge: boolean
-  readonly created_at: Date
-  readonly updated_at: Date
-  readonly file_count: bigint
-  readonly total_bytes: bigint
-}
-
-const landingZone = (row: ZoneRow): LandingZone =>
-  new LandingZone({
-    id: row.id,
-    namespace: NamespaceName.make(row.namespace),
-    name: ZoneName.make(row.name),
-    description: row.description,
-    ...(row.owner === null ? {} : { owner: row.owner }),
-    expected_schema: row.expected_schema,
-    auto_purge: row.auto_purge,
-    created_at: DateTime.fromDateUnsafe(row.created_at),
-    updated_at: DateTime.fromDateUnsafe(row.updated_at),
-    file_count: Number(row.file_count),
-    total_bytes: Number(row.total_bytes),
-  })
-
-interface FileRow {
-  readonly id: string
-  readonly zone_id: string
-  readonly filename: string
-  readonly object_key: string
-  readonly size_bytes: bigint
-  readonly content_type: string
-  readonly uploaded_by: string | null
-  readonly uploaded_at: Date
-}
-
-const landingFile = (row: FileRow): LandingFile =>
-  new LandingFile({
-    id: row.id,
-    zone_id: row.zone_id,
-    filename: row.filename,
-    s3_path: row.object_key,
-    size_bytes: Number(row.size_bytes),
-    content_type: row.content_type,
-    ...(row.uploaded_by === null ? {} : { uploaded_by: row.uploaded_by }),
-    uploaded_at: DateTime.fromDateUnsafe(row.uploaded_at),
-  })

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -60,6 +60,18 @@ describe("The data folder", () => {
           assert.isTrue(statSync(part).isDirectory())
         }
         assert.strictEqual(readFileSync(join(path, "version"), "utf8"), "0.3.1\n")
+      }).pipe(Effect.scoped),
+    ),
+  )
+
+  it.live("holds nothing any more of the slots of a server that was killed", () =>
+    withFolder((path) =>
+      Effect.gen(function* () {
+        const left = join(path, "slots", "check", "1", "in")
+        mkdirSync(left, { recursive: true })
+        writeFileSync(join(left, "rows.parquet"), "of somebody")
+        const folder = yield* open(path)
+        assert.deepStrictEqual(readdirSync(folder.slots), [])
       }).pipe(Effect.scoped),
     ),
   )

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statfsSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { Context, Effect, Layer, Schedule } from "effect"
 import { DataFolderInUse, DataFolderNewer, DataFolderUnusable, explainFolder } from "./DataFolderErrors.ts"
@@ -74,6 +74,10 @@ export class DataFolder extends Context.Service<
           chmodSync(path, isRoot ? 0o711 : 0o700)
           for (const part of parts) {
             mkdirSync(join(path, part), { recursive: true, mode: part === "postgres" && isRoot ? 0o711 : 0o700 })
+          }
+          // What a server that was killed left there; its slots may be ending just now.
+          for (const pool of readdirSync(join(path, "slots"))) {
+            rmSync(join(path, "slots", pool), { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
           }
           writeFileSync(join(path, "version.new"), `${options.version}\n`)
           renameSync(join(path, "version.new"), join(path, "version"))

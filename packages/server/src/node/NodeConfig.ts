@@ -1,3 +1,4 @@
+import { parseBytes } from "@rat/lakehouse"
 import { Config, ConfigProvider, Effect, Schema } from "effect"
 import { settings } from "./Settings.ts"
 
@@ -35,24 +36,6 @@ export const parseListen = (text: string): ListenAddress | null => {
   return { host: host === "" ? "127.0.0.1" : host, port: Number(match[2]) }
 }
 
-const units: Readonly<Record<string, number>> = {
-  "": 1,
-  b: 1,
-  kb: 1000,
-  mb: 1000 ** 2,
-  gb: 1000 ** 3,
-  kib: 1024,
-  mib: 1024 ** 2,
-  gib: 1024 ** 3,
-}
-
-/** `32MiB`, `1 GB`, `1048576`; null for anything else. */
-export const parseSize = (text: string): number | null => {
-  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim())
-  const unit = units[match?.[2]?.toLowerCase() ?? "?"]
-  return match === null || unit === undefined ? null : Math.floor(Number(match[1]) * unit)
-}
-
 export interface NodeSettings {
   readonly data: string
   readonly listen: ListenAddress
@@ -85,7 +68,7 @@ export const nodeSettings: Effect.Effect<NodeSettings, SettingInvalid> = Effect.
       .split(",")
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ""),
-    uploadLimitBytes: yield* parsed("RAT_UPLOAD_LIMIT", "32MiB", parseSize, "a size such as 32MiB"),
+    uploadLimitBytes: yield* parsed("RAT_UPLOAD_LIMIT", "32MiB", parseBytes, "a size such as 32MiB"),
     stopGraceMs: 1000 * (yield* parsed("RAT_STOP_GRACE_SECONDS", "10", naturalNumber, "a number of seconds")),
     gitCommit: yield* parsed("RAT_GIT_COMMIT", "unknown", anything, ""),
     buildTime: yield* parsed("RAT_BUILD_TIME", "unknown", anything, ""),

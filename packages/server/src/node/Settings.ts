@@ -1,3 +1,5 @@
+import { nearest } from "@rat/domain"
+
 /**
  * Every setting of a node in one place: environment variable, flag, default, meaning. The rooms read their own settings
  * through `Config`; this table is what documentation, `--help` and the warning about unknown names are made of. A test
@@ -103,18 +105,6 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_QUERY_TIMEOUT_MS", "60000", "Longest time of one query, in milliseconds."),
 ]
 
-const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
-}
-
 /** `RAT_*` variables that nothing reads, with the nearest name that something does. Silence would hide typing errors. */
 export const unknownSettings = (
   environment: Readonly<Record<string, string | undefined>>,
@@ -123,10 +113,5 @@ export const unknownSettings = (
   return Object.keys(environment)
     .filter((name) => name.startsWith("RAT_") && !known.has(name))
     .sort()
-    .map((name) => {
-      const [best] = settings
-        .map(({ env }) => ({ env, far: distance(name, env) }))
-        .sort((a, b) => a.far - b.far || (a.env < b.env ? -1 : 1))
-      return { name, nearest: best !== undefined && best.far <= 4 ? best.env : null }
-    })
+    .map((name) => ({ name, nearest: nearest(name, known) }))
 }

@@ -100,7 +100,7 @@ const orderBy = (sort: string | undefined): string => {
 const likePattern = (text: string): string => `%${storableText(text).replaceAll(/[\\%_]/g, "\\$&")}%`
 
 /**
- * The only writer of table `pipeline`. Deleting is soft: runs and published tables keep their history, and the name is
+ * The only writer of table `pipeline`, but for descriptions from code (`PipelineDescription`). Deleting is soft: runs and published tables keep their history, and the name is
  * free again. Each change and its event commit together. Methods join a surrounding transaction.
  */
 export class PipelineRepository extends Context.Service<

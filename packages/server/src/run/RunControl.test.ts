@@ -44,6 +44,7 @@ const nothing = new RunOutcome({
   phases: [],
   quality: [],
   landingFileIds: [],
+  description: "",
 })
 
 const fresh = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`delete from run`)

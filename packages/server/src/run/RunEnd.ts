@@ -17,6 +17,7 @@ import { Catalog, type CatalogConflict } from "@rat/lakehouse"
 import { Effect, Exit } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
+import { describePipelines } from "../pipeline/PipelineDescription.ts"
 import { makeGroupCommit } from "../sql/GroupCommit.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
@@ -36,6 +37,7 @@ interface Ending {
   readonly rowsWritten: number | null
   readonly snapshotId: string | null
   readonly landingFileIds: ReadonlyArray<string>
+  readonly description: string
   readonly phases: RunOutcome["phases"]
   readonly quality: RunOutcome["quality"]
 }
@@ -78,6 +80,7 @@ export const makeEnd = Effect.gen(function* () {
         rows_written: item.rowsWritten,
         snapshot_id: item.snapshotId,
         landing_file_ids: item.landingFileIds,
+        description: item.description,
         phases: item.phases,
       })),
     )
@@ -89,7 +92,7 @@ export const makeEnd = Effect.gen(function* () {
         select *
         from jsonb_to_recordset(${input}::jsonb) as i (
           id uuid, token bigint, status text, phase text, error text, error_code text, rows_written bigint,
-          snapshot_id text, landing_file_ids jsonb, phases jsonb)
+          snapshot_id text, landing_file_ids jsonb, description text, phases jsonb)
       ),
       held as (
         select r.id, i.token
@@ -128,6 +131,7 @@ export const makeEnd = Effect.gen(function* () {
         from ended e
         where a.run_id = e.id and a.attempt = e.attempt
       ),
+      described as (${describePipelines(sql)}),
       results as (
         insert into quality_result (
           run_id, name, pipeline_id, status, severity, description, tags, remediation, violations, sample_columns,
@@ -252,6 +256,7 @@ export const makeEnd = Effect.gen(function* () {
         rowsWritten: outcome.rowsWritten,
         snapshotId: outcome.snapshotId,
         landingFileIds: outcome.landingFileIds,
+        description: outcome.description,
         phases: outcome.phases,
         quality: outcome.quality,
       }
@@ -280,6 +285,7 @@ export const makeEnd = Effect.gen(function* () {
           rowsWritten: null,
           snapshotId: null,
           landingFileIds: [],
+          description: "",
           phases: failure.phases,
           quality: failure.quality,
         },

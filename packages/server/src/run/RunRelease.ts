@@ -26,7 +26,8 @@ export const makeRelease = Effect.gen(function* () {
               lease_owner = null,
               lease_expires_at = null,
               phase = null,
-              branch = null
+              -- The branch of an earlier attempt is there, and it ends with the run.
+              branch = case when r.attempt > 1 then r.branch end
           where r.id = ${lease.runId} and r.status = 'running' and r.fencing_token = ${lease.fencingToken}
           returning r.*
         ),

@@ -21,6 +21,7 @@ import { Outbox } from "../event/Outbox.ts"
 import { NamespaceRepository } from "../namespace/NamespaceRepository.ts"
 import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
 import { migrations } from "../sql/migrations.ts"
+import { TableMetadataRepository } from "../table/TableMetadataRepository.ts"
 import { RunHub } from "./RunHub.ts"
 import { RunRepository } from "./RunRepository.ts"
 import { firstUuidAt } from "./RunRetention.ts"
@@ -45,6 +46,7 @@ const outcome = (over: Partial<ConstructorParameters<typeof RunOutcome>[0]> = {}
     phases: [],
     quality: [],
     landingFileIds: [],
+    description: "",
     ...over,
   })
 
@@ -101,7 +103,9 @@ const loseLease = (lease: Lease) =>
 
 layer(
   RunRepository.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(PipelineRepository.layer, NamespaceRepository.layer)),
+    Layer.provideMerge(
+      Layer.mergeAll(PipelineRepository.layer, NamespaceRepository.layer, TableMetadataRepository.layer),
+    ),
     Layer.provideMerge(
       Layer.mergeAll(
         RunHub.layer,
@@ -163,6 +167,24 @@ layer(
         "run.running",
         "run.succeeded",
       ])
+    }),
+  )
+
+  it.effect("the branch of a lost attempt expires with its run, also when the next attempt was given back", () =>
+    Effect.gen(function* () {
+      yield* emptyQueue
+      const [runs, catalog] = yield* Effect.all([RunRepository, Catalog])
+      const namespace = yield* newNamespace
+      const pipeline = yield* newPipeline(namespace)
+      const { id } = yield* runs.submit(wish({ kind: "pipeline", namespace, pipelineId: pipeline.id }))
+      const [first] = yield* runs.claim("node-a", 1)
+      const branch = RefName.make(runBranch(id))
+      yield* catalog.createBranch(branch, { from: mainRef, runId: id })
+      yield* loseLease(first!.lease)
+      const [second] = yield* runs.claim("node-b", 1)
+      yield* runs.release(second!.lease)
+      yield* runs.cancel(id)
+      assert.isNotNull((yield* catalog.ref(branch)).expiresAt)
     }),
   )
 
@@ -444,6 +466,41 @@ layer(
       const [result] = yield* runs.quality(run.id)
       assert.deepStrictEqual([result?.status, result?.violations, result?.sample_rows], ["warned", 2, [["-1"], ["ab"]]])
     }),
+  )
+
+  it.effect(
+    "publishing gives a pipeline and its table the description of their code, unless people wrote another",
+    () =>
+      Effect.gen(function* () {
+        yield* emptyQueue
+        const runs = yield* RunRepository
+        const pipelines = yield* PipelineRepository
+        const written = yield* TableMetadataRepository
+        const namespace = yield* newNamespace
+        const { id, name } = yield* newPipeline(namespace)
+        const key = new TableKey({ namespace, layer: "silver", name })
+        const described = Effect.gen(function* () {
+          const pipeline = yield* pipelines.find({ namespace, layer: "silver", name })
+          return [pipeline.description, (yield* written.texts([key])).get(key.toString())?.description]
+        })
+        let expected: string | null = null
+        const publish = Effect.fnUntraced(function* (description: string, next: string) {
+          const { claimed, branch } = yield* onBranch(namespace, id, key, expected, next)
+          expected = next
+          yield* runs.succeed(claimed.lease, outcome({ branch, description }))
+        })
+        yield* publish("", "v1")
+        assert.deepStrictEqual(yield* described, ["", undefined])
+        yield* publish("Orders.", "v2")
+        assert.deepStrictEqual(yield* described, ["Orders.", "Orders."])
+        yield* publish("", "v3")
+        assert.deepStrictEqual(yield* described, ["Orders.", "Orders."])
+        yield* written.update(key, { owner: "data" })
+        assert.deepStrictEqual(yield* described, ["Orders.", "Orders."])
+        yield* written.update(key, { description: "What people ordered." })
+        yield* publish("All orders.", "v4")
+        assert.deepStrictEqual(yield* described, ["All orders.", "What people ordered."])
+      }),
   )
 
   it.effect("a conflict on main leaves main, the branch and the run as they were", () =>

@@ -1,29 +1,28 @@
+import { wholeNumber } from "@rat/lakehouse"
 import { Config, Context, Duration, Layer } from "effect"
-
-const count = (name: string, fallback: number) => Config.Int(name).pipe(Config.withDefault(fallback))
 
 /** Limits and times of the queue, of attempts and of what is kept. Names are environment variables. */
 const config = Config.all({
   /** Pending runs of one pipeline; one more is refused. */
-  maxPendingPerPipeline: count("RAT_MAX_PENDING_PER_PIPELINE", 10),
-  maxPendingPerNamespace: count("RAT_MAX_PENDING_PER_NAMESPACE", 1000),
+  maxPendingPerPipeline: wholeNumber("RAT_MAX_PENDING_PER_PIPELINE", 10),
+  maxPendingPerNamespace: wholeNumber("RAT_MAX_PENDING_PER_NAMESPACE", 1000),
   /** Time after which a silent attempt counts as lost. Holders renew every third of it. */
-  leaseSeconds: count("RAT_LEASE_SECONDS", 10),
+  leaseSeconds: wholeNumber("RAT_LEASE_SECONDS", 10),
   /** Attempts of a run whose attempts are lost (crash, kill, lost network), the first included. */
-  maxAttempts: count("RAT_MAX_ATTEMPTS", 3),
+  maxAttempts: wholeNumber("RAT_MAX_ATTEMPTS", 3),
   /** How long the branch of a failed or cancelled run can be read. */
-  branchHours: count("RAT_BRANCH_HOURS", 24),
+  branchHours: wholeNumber("RAT_BRANCH_HOURS", 24, 0),
   /** Lines kept of one run's log; what comes after them is dropped. */
-  maxLogLines: count("RAT_MAX_LOG_LINES", 10_000),
-  runsMaxPerPipeline: count("RAT_RUNS_MAX_PER_PIPELINE", 100),
-  runsMaxAgeDays: count("RAT_RUNS_MAX_AGE_DAYS", 90),
-  logsMaxAgeDays: count("RAT_LOGS_MAX_AGE_DAYS", 30),
-  qualityResultsMaxPerTest: count("RAT_QUALITY_RESULTS_MAX_PER_TEST", 100),
-  softDeletePurgeDays: count("RAT_SOFT_DELETE_PURGE_DAYS", 30),
-  retentionIntervalMinutes: count("RAT_RETENTION_INTERVAL_MINUTES", 15),
+  maxLogLines: wholeNumber("RAT_MAX_LOG_LINES", 10_000),
+  runsMaxPerPipeline: wholeNumber("RAT_RUNS_MAX_PER_PIPELINE", 100),
+  runsMaxAgeDays: wholeNumber("RAT_RUNS_MAX_AGE_DAYS", 90, 0),
+  logsMaxAgeDays: wholeNumber("RAT_LOGS_MAX_AGE_DAYS", 30, 0),
+  qualityResultsMaxPerTest: wholeNumber("RAT_QUALITY_RESULTS_MAX_PER_TEST", 100),
+  softDeletePurgeDays: wholeNumber("RAT_SOFT_DELETE_PURGE_DAYS", 30, 0),
+  retentionIntervalMinutes: wholeNumber("RAT_RETENTION_INTERVAL_MINUTES", 15),
   /** Open log streams of one client address and of this node, and the life of one. */
-  streamsPerClient: count("RAT_STREAMS_PER_CLIENT", 10),
-  streamsPerNode: count("RAT_STREAMS_PER_NODE", 1000),
+  streamsPerClient: wholeNumber("RAT_STREAMS_PER_CLIENT", 10),
+  streamsPerNode: wholeNumber("RAT_STREAMS_PER_NODE", 1000),
   streamMaxLife: Config.Duration("RAT_STREAM_MAX_LIFE").pipe(Config.withDefault(Duration.minutes(30))),
   streamHeartbeat: Config.Duration("RAT_STREAM_HEARTBEAT").pipe(Config.withDefault(Duration.seconds(15))),
 })

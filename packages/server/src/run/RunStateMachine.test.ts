@@ -57,6 +57,7 @@ const nothing = new RunOutcome({
   phases: [],
   quality: [],
   landingFileIds: [],
+  description: "",
 })
 const broken = new RunFailure({ error: "e", code: "c", phase: "execute", phases: [], quality: [] })
 

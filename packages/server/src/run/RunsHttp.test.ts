@@ -152,6 +152,7 @@ const nothing = new RunOutcome({
   phases: [],
   quality: [],
   landingFileIds: [],
+  description: "",
 })
 
 /** Puts a run into the queue and gives it to the test as if it were a runner. */

@@ -6,14 +6,21 @@ import { toJsonb } from "../sql/Jsonb.ts"
 type Sql = SqlError.SqlError
 type Key = { readonly namespace: string; readonly layer: string; readonly name: string }
 
+/** What people read of a table: what was written about it, or else about its pipeline. */
+export interface TableText {
+  readonly description: string
+  readonly owner: string | null
+  readonly column_descriptions: Readonly<Record<string, string>>
+}
+
 /** The only writer of table `table_metadata`: what people wrote about tables. */
 export class TableMetadataRepository extends Context.Service<
   TableMetadataRepository,
   {
     /** Null when nobody wrote anything. */
     readonly find: (key: Key) => Effect.Effect<TableMetadata | null, Sql>
-    /** All rows of the tables asked for, by `layer.name` within the namespace, keyed by `namespace.layer.name`. */
-    readonly forTables: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyMap<string, TableMetadata>, Sql>
+    /** What there is to say of these tables, keyed by `namespace.layer.name`. */
+    readonly texts: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyMap<string, TableText>, Sql>
     /** Changes the given fields and keeps the others; the map of column descriptions is replaced as a whole. */
     readonly update: (key: Key, change: TableMetadataUpdate) => Effect.Effect<TableMetadata, Sql>
   }
@@ -26,14 +33,29 @@ export class TableMetadataRepository extends Context.Service<
         "m.id, m.namespace, m.layer, m.name, m.description, m.owner, m.column_descriptions, m.created_at, m.updated_at",
       )
 
-      const forTables = Effect.fn("TableMetadataRepository.forTables")(function* (keys: ReadonlyArray<Key>) {
-        if (keys.length === 0) return new Map<string, TableMetadata>()
-        const wanted = toJsonb(keys.map(({ namespace, layer, name }) => ({ namespace, layer, name })))
+      const find = Effect.fn("TableMetadataRepository.find")(function* ({ namespace, layer, name }: Key) {
         const rows = yield* sql<Row>`
           select ${columns}
+          from table_metadata m
+          where m.namespace = ${namespace} and m.layer = ${layer} and m.name = ${name}`
+        return rows[0] === undefined ? null : tableMetadata(rows[0])
+      })
+
+      const texts = Effect.fn("TableMetadataRepository.texts")(function* (keys: ReadonlyArray<Key>) {
+        if (keys.length === 0) return new Map<string, TableText>()
+        const wanted = toJsonb(keys.map(({ namespace, layer, name }) => ({ namespace, layer, name })))
+        const rows = yield* sql<TableText & { readonly table: string }>`
+          select
+            k.namespace || '.' || k.layer || '.' || k.name as table,
+            coalesce(nullif(m.description, ''), p.description, '') as description,
+            m.owner,
+            coalesce(m.column_descriptions, '{}') as column_descriptions
           from jsonb_to_recordset(${wanted}::jsonb) as k (namespace text, layer text, name text)
-          join table_metadata as m on m.namespace = k.namespace and m.layer = k.layer and m.name = k.name`
-        return new Map(rows.map((row) => [`${row.namespace}.${row.layer}.${row.name}`, tableMetadata(row)]))
+          left join table_metadata m on m.namespace = k.namespace and m.layer = k.layer and m.name = k.name
+          left join pipeline p
+            on p.namespace = k.namespace and p.layer = k.layer and p.name = k.name and p.deleted_at is null
+          where m.id is not null or p.description <> ''`
+        return new Map(rows.map(({ table, ...text }) => [table, text]))
       })
 
       const update = Effect.fn("TableMetadataRepository.update")(function* (key: Key, change: TableMetadataUpdate) {
@@ -54,9 +76,8 @@ export class TableMetadataRepository extends Context.Service<
       })
 
       return TableMetadataRepository.of({
-        find: (key) =>
-          Effect.map(forTables([key]), (found) => found.get(`${key.namespace}.${key.layer}.${key.name}`) ?? null),
-        forTables,
+        find,
+        texts,
         update,
       })
     }),

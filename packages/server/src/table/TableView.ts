@@ -6,18 +6,11 @@ import {
   TableDetail,
   TableInfo,
   TableKey,
-  type TableMetadata,
   TableNotFound,
 } from "@rat/domain"
-import {
-  Catalog,
-  duckTypeOf,
-  type TableMetadata as IcebergMetadata,
-  IcebergTable,
-  type TablePointer,
-} from "@rat/lakehouse"
+import { Catalog, duckTypeOf, IcebergTable, type TableMetadata, type TablePointer } from "@rat/lakehouse"
 import { Effect } from "effect"
-import { TableMetadataRepository } from "./TableMetadataRepository.ts"
+import { TableMetadataRepository, type TableText } from "./TableMetadataRepository.ts"
 
 /** Reads tables as clients see them: catalog pointer, Iceberg metadata and what people wrote, put together. */
 
@@ -25,7 +18,7 @@ type Key = Pick<TableKey, "namespace" | "layer" | "name">
 
 const schemaReads = 8
 
-const infoFields = (pointer: TablePointer, written: TableMetadata | null) => ({
+const infoFields = (pointer: TablePointer, written: TableText | null) => ({
   namespace: pointer.key.namespace,
   layer: pointer.key.layer,
   name: pointer.key.name,
@@ -38,7 +31,7 @@ const infoFields = (pointer: TablePointer, written: TableMetadata | null) => ({
 })
 
 /** Current columns of a table, DuckDB's type names, with the descriptions people gave. */
-const columnsOf = (metadata: IcebergMetadata, written: TableMetadata | null): ReadonlyArray<Column> => {
+const columnsOf = (metadata: TableMetadata, written: TableText | null): ReadonlyArray<Column> => {
   const schema = metadata.schemas.find((candidate) => candidate.schemaId === metadata.currentSchemaId)
   return (schema?.fields ?? []).map((field) => {
     const description = written?.column_descriptions[field.name] ?? field.doc
@@ -58,7 +51,7 @@ export const makeTableView = Effect.gen(function* () {
   const pointers = (branch: RefName | undefined, filter: { namespace?: string; layer?: string }) =>
     catalog.tables(branch ?? mainRef, filter)
 
-  const textOf = (found: ReadonlyMap<string, TableMetadata>, key: TableKey) => found.get(key.toString()) ?? null
+  const textOf = (found: ReadonlyMap<string, TableText>, key: TableKey) => found.get(key.toString()) ?? null
 
   const list = Effect.fn("TableView.list")(function* (
     branch: RefName | undefined,
@@ -67,7 +60,7 @@ export const makeTableView = Effect.gen(function* () {
   ) {
     const all = yield* pointers(branch, filter)
     const shown = all.slice(page.offset, page.offset + page.limit)
-    const texts = yield* written.forTables(shown.map(({ key }) => key))
+    const texts = yield* written.texts(shown.map(({ key }) => key))
     return {
       tables: shown.map((pointer) => new TableInfo(infoFields(pointer, textOf(texts, pointer.key)))),
       total: all.length,
@@ -83,14 +76,15 @@ export const makeTableView = Effect.gen(function* () {
 
   const detail = Effect.fn("TableView.detail")(function* (key: Key, branch: RefName | undefined) {
     const found = yield* pointer(key, branch)
-    const [metadata, text] = yield* Effect.all([iceberg.load(found.metadataLocation), written.find(key)], {
+    const [metadata, texts] = yield* Effect.all([iceberg.load(found.metadataLocation), written.texts([found.key])], {
       concurrency: 2,
     })
+    const text = textOf(texts, found.key)
     const snapshot = metadata.snapshots.find((candidate) => candidate.snapshotId === metadata.currentSnapshotId)
     return new TableDetail({
       ...infoFields(found, text),
       columns: columnsOf(metadata, text),
-      ...(text?.owner === undefined ? {} : { owner: text.owner }),
+      ...(text === null || text.owner === null ? {} : { owner: text.owner }),
       file_count: Number(snapshot?.summary["total-data-files"] ?? 0),
       format_version: metadata.formatVersion,
     })
@@ -102,7 +96,7 @@ export const makeTableView = Effect.gen(function* () {
     filter: { namespace?: string; layer?: string },
   ) {
     const all = yield* pointers(branch, filter)
-    const texts = yield* written.forTables(all.map(({ key }) => key))
+    const texts = yield* written.texts(all.map(({ key }) => key))
     return yield* Effect.forEach(
       all,
       (each) =>
