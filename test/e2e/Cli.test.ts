@@ -248,7 +248,7 @@ describe("a project", () => {
     expect(table.stderr).toContain("3 rows")
     expect((await rat(["query", sql, "-q"], { cwd })).stderr).toBe("")
     const plan = await rat(["query", `explain ${sql}`, "-q"], { cwd })
-    expect(plan.stdout).toMatch(/^┌─+┐\n│\s+ORDER_BY\s+│\n/)
+    expect(plan.stdout).toMatch(/^┌─+┐\n│\s+PROJECTION\s+│\n/)
     const wrong = await rat(["query", "selec 1"], { cwd })
     expect(wrong.code).toBe(1)
     expect(wrong.stderr).toMatch(/syntax error at or near "selec".*line 1, column 1/s)

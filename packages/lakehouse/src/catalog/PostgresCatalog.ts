@@ -20,9 +20,9 @@ import { makePostgresRefs } from "./PostgresRefs.ts"
 
 export const makePostgresCatalog = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-
   const refs = makePostgresRefs(sql)
   const { requireRef } = refs
+
   const pointerColumns = (alias: string) =>
     sql.literal(
       ["namespace", "layer", "name", "metadata_location", "snapshot_id", "row_count", "size_bytes", "updated_at"]
