@@ -119,6 +119,13 @@ const decompress = (codec: string, data: Uint8Array): Uint8Array => {
   }
 }
 
+/**
+ * Values of a block stay views of it for as long as somebody keeps them, and what is decompressed lies in the first bytes of
+ * 64 KiB: a bound of eight bytes in a cache must not hold all that.
+ */
+const withoutSlack = (block: Uint8Array): Uint8Array =>
+  block.buffer.byteLength > block.byteLength * 2 ? new Uint8Array(block) : block
+
 const readMeta = avroReader({ type: "map", values: "bytes" })
 
 /** Throws an Error that says what is wrong with the bytes. */
@@ -138,7 +145,7 @@ export const readAvroFile = (bytes: Uint8Array): AvroFile => {
   const records: Array<Record<string, unknown>> = []
   while (!file.isAtEnd) {
     const count = file.integer()
-    const block = new AvroCursor(decompress(codec, file.take(file.integer())))
+    const block = new AvroCursor(withoutSlack(decompress(codec, file.take(file.integer()))))
     if (!sync.equals(file.take(16))) throw new Error("the marker behind a block is not the file's")
     if (count < 0 || count > block.bytes.length) throw new Error("a block holds less than it says")
     for (let index = 0; index < count; index++) records.push(read(block) as Record<string, unknown>)

@@ -98,6 +98,24 @@ describe("Manifest", () => {
     )
   })
 
+  it("bounds of a few bytes, which caches keep, do not hold much more memory than the manifest's text", () => {
+    const bounds = new Map([[1, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)]])
+    for (const files of [1, 20]) {
+      const entries = fc.sample(entry, files).map((sample) => ({
+        ...sample,
+        file: { ...sample.file, lowerBounds: bounds, upperBounds: bounds },
+      }))
+      const encoded = encode(entries)
+      const held = new Set(
+        Effect.runSync(decodeManifest("m.avro", encoded)).flatMap(({ file }) =>
+          [...file.lowerBounds.values(), ...file.upperBounds.values()].map(({ buffer }) => buffer),
+        ),
+      )
+      const bytes = Array.from(held).reduce((sum, { byteLength }) => sum + byteLength, 0)
+      assert.isBelow(bytes, 4096 + files * 2048)
+    }
+  })
+
   it("files of a manifest that promises their schema carry its id, others none", () => {
     const entries = fc.sample(entry, 2)
     const ids = (filesSchema: boolean) =>
