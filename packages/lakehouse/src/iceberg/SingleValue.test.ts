@@ -32,6 +32,15 @@ const valuesOf: ReadonlyArray<readonly [type: string, values: fc.Arbitrary<Singl
 
 describe("SingleValue", () => {
   for (const [type, values] of valuesOf) {
+    it(`${type} values hold no more memory than their binary form, for caches keep them`, () => {
+      fc.assert(
+        fc.property(values, (value) => {
+          const encoded = encodeSingleValue(type, value instanceof Uint8Array ? Buffer.from(value) : value)
+          assert.strictEqual(encoded.buffer.byteLength, encoded.byteLength)
+        }),
+      )
+    })
+
     it(`${type} values come back exactly from their binary form`, () => {
       fc.assert(
         fc.property(values, (value) => {

@@ -44,7 +44,10 @@ const decodeUnscaled = (bytes: Uint8Array): bigint => {
   return BigInt.asIntN(bytes.length * 8, value)
 }
 
-/** The value must be one of the type; anything else is a programmer's mistake and throws. */
+/**
+ * The value must be one of the type; anything else is a programmer's mistake and throws. The bytes are alone in their memory:
+ * caches keep bounds, and a Buffer of sixteen bytes holds 64 KiB that it shares with what is long gone.
+ */
 export const encodeSingleValue = (type: string, value: SingleValue): Uint8Array => {
   switch (type) {
     case "boolean":
@@ -62,11 +65,11 @@ export const encodeSingleValue = (type: string, value: SingleValue): Uint8Array 
     case "double":
       return littleEndian(8, (view) => view.setFloat64(0, value as number, true))
     case "string":
-      return Buffer.from(value as string, "utf8")
+      return new Uint8Array(Buffer.from(value as string, "utf8"))
     case "uuid":
-      return Buffer.from((value as string).replaceAll("-", ""), "hex")
+      return new Uint8Array(Buffer.from((value as string).replaceAll("-", ""), "hex"))
     default:
-      return decimalType.test(type) ? encodeUnscaled(value as bigint) : (value as Uint8Array)
+      return decimalType.test(type) ? encodeUnscaled(value as bigint) : new Uint8Array(value as Uint8Array)
   }
 }
 
