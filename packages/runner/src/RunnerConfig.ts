@@ -25,7 +25,12 @@ export interface RunnerSettings {
   readonly logMaxLines: number
   /** Characters kept of one line. */
   readonly logMaxMessage: number
+  /** How often a statement that takes long tells how far it is, in milliseconds. */
+  readonly progressMs: number
 }
+
+/** Often enough to see that something happens, seldom enough for the log of a run that takes hours. */
+const progressMs = 2_000
 
 /** Most bytes that one run's engine gets when nobody says: 2 GiB. */
 const mostMemoryShare = 2 * 2 ** 30
@@ -54,6 +59,7 @@ export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>(
           node: options.node ?? `${hostname()}-${process.pid}`,
           slotFolder: options.slotFolder,
           memoryLimitBytes,
+          progressMs,
           ...settings,
         })
       }),

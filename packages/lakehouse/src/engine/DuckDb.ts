@@ -101,9 +101,6 @@ export class DuckDb {
     await value.run(
       `${databases.map((name) => `attach ':memory:' as ${quoteName(name)};`).join("")}use ${quoteName(databases[0])}`,
     )
-    // DuckDB knows its progress only with its bar on, a setting of each connection; these two pragmas are the way to it
-    // that the locked configuration leaves open. They are bound before anything runs, so they come after `use`.
-    await value.run("pragma enable_progress_bar; pragma disable_print_progress_bar")
     return value
   }
 
@@ -112,7 +109,15 @@ export class DuckDb {
     this.session?.value.connection.interrupt()
   }
 
-  /** Share of the running statement that is done, 0 to 1, where DuckDB can tell. */
+  /**
+   * Lets `progress` tell of the session's next statements. DuckDB knows its progress only with its bar on, a setting of
+   * each connection; these two pragmas are the way to it that the locked configuration leaves open.
+   */
+  async trackProgress(): Promise<void> {
+    await this.session?.value.run("pragma enable_progress_bar; pragma disable_print_progress_bar")
+  }
+
+  /** Share of the running statement that is done, 0 to 1, where DuckDB can tell; needs `trackProgress`. */
   get progress(): number | undefined {
     const percentage = this.session?.value.connection.progress.percentage ?? -1
     return percentage < 0 ? undefined : percentage / 100

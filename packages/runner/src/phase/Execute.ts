@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { Column } from "@rat/domain"
 import { planWrite, type Slot, type WritePlan } from "@rat/lakehouse"
 import { Effect } from "effect"
+import { RunnerConfig } from "../RunnerConfig.ts"
 import type { CopyArgs, CopyProgress, CopyReply, ExecuteArgs, ExecuteReply } from "../sandbox/RunnerOps.ts"
 import { databaseOf } from "../template/RelationName.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
@@ -25,6 +26,7 @@ export const execute = Effect.fn("Execute.execute")(function* (
   resolved: Resolved,
   slot: Slot,
 ) {
+  const config = yield* RunnerConfig
   run.log.add("info", "Detected sql pipeline")
   const described = yield* slot.call<ExecuteReply>("execute", {
     home: databaseOf(run.key.namespace),
@@ -46,7 +48,7 @@ export const execute = Effect.fn("Execute.execute")(function* (
   let told = 0
   const { files } = yield* slot.call<CopyReply>(
     "copy",
-    { sql: plan.copySql(described.query, target) } satisfies CopyArgs,
+    { sql: plan.copySql(described.query, target), progressMs: config.progressMs } satisfies CopyArgs,
     (event) => {
       const percent = Math.floor((event as CopyProgress).progress * 100)
       // DuckDB starts over for each part of a plan that it cannot foresee; only news is told.

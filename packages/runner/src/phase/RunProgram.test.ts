@@ -18,9 +18,11 @@ const logMaxLines = 40
 const logMaxMessage = 1_000
 const memoryLimitBytes = 200 * 1_048_576
 
-layer(testRunner({ settings: { slots: 2, memoryLimitBytes, qualityTimeoutSeconds: 1, logMaxLines, logMaxMessage } }), {
-  excludeTestServices: true,
-})("A run", (it) => {
+// Told so often that a statement of a second shows its progress on a fast machine too.
+const progressMs = 20
+const settings = { slots: 2, memoryLimitBytes, qualityTimeoutSeconds: 1, logMaxLines, logMaxMessage, progressMs }
+
+layer(testRunner({ settings }), { excludeTestServices: true })("A run", (it) => {
   it.effect("publishes the rows of its last statement", () =>
     Effect.gen(function* () {
       const control = yield* TestControl

@@ -34,7 +34,7 @@ describe.skipIf(process.platform !== "linux")("A pipeline with a memory limit of
         tests: [],
       })
       const { query } = await session.execute({ home: "default", views: [], memoryLimitBytes })
-      const { files } = await session.copy({ sql: query }, async () => {})
+      const { files } = await session.copy({ sql: query, progressMs: 1_000 }, async () => {})
       const during = threads()
       await session.reset()
       return { limit: String(files[0]?.memory_limit), during }

@@ -48,9 +48,6 @@ const columnsOf = (prepared: DuckDBPreparedStatement) =>
 const isPosition = (details: unknown): details is SqlPosition =>
   typeof details === "object" && details !== null && "position" in details
 
-/** How often a long statement tells its progress. */
-const progressMs = 2_000
-
 /** What one holder of the slot does with the engine. Everything of it is forgotten by `reset`. */
 export class PipelineSession {
   readonly #limits: SlotLimits
@@ -135,10 +132,11 @@ export class PipelineSession {
   }
 
   /** Writes the result; a statement that takes long tells now and then how far it is. */
-  async copy({ sql }: CopyArgs, tell: (event: CopyProgress) => Promise<void>): Promise<CopyReply> {
+  async copy({ sql, progressMs }: CopyArgs, tell: (event: CopyProgress) => Promise<void>): Promise<CopyReply> {
     const [script, session, statement] = [this.#code, this.#session, this.#result]
     if (script === null || session === null || statement === null)
       throw new SlotError("slot.defect", "Nothing was executed.")
+    await this.#engine.trackProgress()
     return await this.#placed(script, async () => {
       const telling = setInterval(() => {
         const progress = this.#engine.progress
