@@ -63,6 +63,18 @@ export class RunOutcome extends Schema.Class<RunOutcome>("rat/domain/RunOutcome"
   description: Schema.String,
 }) {}
 
+/** What a run without a table brings: that it happened, and how long its phases took. */
+export const outcomeWithoutTable = (phases: RunOutcome["phases"]) =>
+  new RunOutcome({
+    branch: null,
+    rowsWritten: 0,
+    snapshotId: null,
+    phases,
+    quality: [],
+    landingFileIds: [],
+    description: "",
+  })
+
 export class RunFailure extends Schema.Class<RunFailure>("rat/domain/RunFailure")({
   /** Shown to people: what happened, where, what to do. No stack trace. */
   error: Schema.String,

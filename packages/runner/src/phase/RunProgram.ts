@@ -1,4 +1,12 @@
-import { type ClaimedRun, type LeaseLost, RefName, RunFailure, RunOutcome, runBranch, TableKey } from "@rat/domain"
+import {
+  type ClaimedRun,
+  type LeaseLost,
+  outcomeWithoutTable,
+  RefName,
+  RunFailure,
+  runBranch,
+  TableKey,
+} from "@rat/domain"
 import { isPostgresOutage } from "@rat/lakehouse"
 import { Cause, Effect, Schedule } from "effect"
 import { SqlError } from "effect/sql"
@@ -129,15 +137,7 @@ const runNothing = Effect.fnUntraced(function* (attempt: Attempt) {
     Effect.suspend(() =>
       control.Succeed({
         lease: claimed.lease,
-        outcome: new RunOutcome({
-          branch: null,
-          rowsWritten: 0,
-          snapshotId: null,
-          phases: clock.timings(),
-          quality: [],
-          landingFileIds: [],
-          description: "",
-        }),
+        outcome: outcomeWithoutTable(clock.timings()),
       }),
     ),
   )

@@ -3,25 +3,22 @@ import {
   LogEntry,
   mainRef,
   NamespaceName,
+  outcomeWithoutTable,
   PipelineCreate,
   PipelineName,
   RefName,
   RunControlRpc,
-  RunOutcome,
   runBranch,
 } from "@rat/domain"
-import { Catalog, PostgresCatalog, TestPostgres } from "@rat/lakehouse"
+import { Catalog } from "@rat/lakehouse"
 import { Effect, Layer, Queue, Stream } from "effect"
 import { RpcTest } from "effect/rpc"
 import { SqlClient } from "effect/sql"
-import { Outbox } from "../event/Outbox.ts"
 import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
-import { migrations } from "../sql/migrations.ts"
 import { RunControl } from "./RunControl.ts"
-import { RunHub } from "./RunHub.ts"
 import { RunReaper } from "./RunReaper.ts"
 import { RunRepository } from "./RunRepository.ts"
-import { RunSettings } from "./RunSettings.ts"
+import { testRuns } from "./TestRuns.ts"
 
 const namespace = NamespaceName.make("default")
 
@@ -37,15 +34,7 @@ const submit = (pipelineId: Parameters<RunRepository["Service"]["submit"]>[0]["p
     }),
   )
 
-const nothing = new RunOutcome({
-  branch: null,
-  rowsWritten: 0,
-  snapshotId: null,
-  phases: [],
-  quality: [],
-  landingFileIds: [],
-  description: "",
-})
+const nothing = outcomeWithoutTable([])
 
 const fresh = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`delete from run`)
 
@@ -67,15 +56,7 @@ const within = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.orDie(Effect.
 layer(
   Layer.mergeAll(RunControl.layer, RunReaper.layer).pipe(
     Layer.provideMerge(Layer.mergeAll(RunRepository.layer, PipelineRepository.layer)),
-    Layer.provideMerge(
-      Layer.mergeAll(
-        RunHub.layer,
-        Outbox.layer,
-        RunSettings.layerWith({ leaseSeconds: 2, maxAttempts: 2 }),
-        PostgresCatalog.layer,
-      ),
-    ),
-    Layer.provideMerge(TestPostgres.layer(migrations)),
+    Layer.provideMerge(testRuns({ leaseSeconds: 2, maxAttempts: 2 })),
   ),
   { excludeTestServices: true },
 )("RunControl", (it) => {

@@ -4,6 +4,7 @@ import {
   LogEntry,
   mainRef,
   NamespaceName,
+  outcomeWithoutTable,
   type Phase,
   PipelineCreate,
   PipelineName,
@@ -14,19 +15,16 @@ import {
   runBranch,
   TableKey,
 } from "@rat/domain"
-import { Catalog, PostgresCatalog, TestPostgres } from "@rat/lakehouse"
+import { Catalog } from "@rat/lakehouse"
 import { DateTime, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import { Outbox } from "../event/Outbox.ts"
 import { NamespaceRepository } from "../namespace/NamespaceRepository.ts"
 import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
-import { migrations } from "../sql/migrations.ts"
 import { TableMetadataRepository } from "../table/TableMetadataRepository.ts"
-import { RunHub } from "./RunHub.ts"
 import { RunRepository } from "./RunRepository.ts"
 import { firstUuidAt } from "./RunRetention.ts"
-import { RunSettings } from "./RunSettings.ts"
 import type { Submission } from "./RunSubmit.ts"
+import { testRuns } from "./TestRuns.ts"
 
 const wish = (over: Partial<Submission> = {}): Submission => ({
   kind: "noop",
@@ -39,16 +37,7 @@ const wish = (over: Partial<Submission> = {}): Submission => ({
 })
 
 const outcome = (over: Partial<ConstructorParameters<typeof RunOutcome>[0]> = {}) =>
-  new RunOutcome({
-    branch: null,
-    rowsWritten: 0,
-    snapshotId: null,
-    phases: [],
-    quality: [],
-    landingFileIds: [],
-    description: "",
-    ...over,
-  })
+  new RunOutcome({ ...outcomeWithoutTable([]), ...over })
 
 const failure = (error = "it broke") =>
   new RunFailure({
@@ -106,15 +95,7 @@ layer(
     Layer.provideMerge(
       Layer.mergeAll(PipelineRepository.layer, NamespaceRepository.layer, TableMetadataRepository.layer),
     ),
-    Layer.provideMerge(
-      Layer.mergeAll(
-        RunHub.layer,
-        Outbox.layer,
-        RunSettings.layerWith({ maxPendingPerPipeline: 3, maxPendingPerNamespace: 8, maxLogLines: 6 }),
-        PostgresCatalog.layer,
-      ),
-    ),
-    Layer.provideMerge(TestPostgres.layer(migrations)),
+    Layer.provideMerge(testRuns({ maxPendingPerPipeline: 3, maxPendingPerNamespace: 8, maxLogLines: 6 })),
   ),
   { excludeTestServices: true },
 )("RunRepository", (it) => {

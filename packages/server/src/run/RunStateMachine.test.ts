@@ -4,21 +4,17 @@ import {
   isTerminal,
   type Lease,
   NamespaceName,
+  outcomeWithoutTable,
   RunFailure,
   type RunId,
-  RunOutcome,
   type RunStatus,
   sourcesOf,
 } from "@rat/domain"
-import { PostgresCatalog, TestPostgres } from "@rat/lakehouse"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import fc from "fast-check"
-import { Outbox } from "../event/Outbox.ts"
-import { migrations } from "../sql/migrations.ts"
-import { RunHub } from "./RunHub.ts"
 import { RunRepository } from "./RunRepository.ts"
-import { RunSettings } from "./RunSettings.ts"
+import { testRuns } from "./TestRuns.ts"
 
 /** What anybody may do to a run, with any lease that was ever handed out. */
 type Step =
@@ -50,15 +46,7 @@ interface Model {
 
 const holds = (model: Model, lease: Lease) => model.status === "running" && lease.attempt === model.attempt
 
-const nothing = new RunOutcome({
-  branch: null,
-  rowsWritten: 0,
-  snapshotId: null,
-  phases: [],
-  quality: [],
-  landingFileIds: [],
-  description: "",
-})
+const nothing = outcomeWithoutTable([])
 const broken = new RunFailure({ error: "e", code: "c", phase: "execute", phases: [], quality: [] })
 
 const submit = Effect.flatMap(RunRepository, (runs) =>
@@ -113,20 +101,9 @@ const rowOf = (runId: RunId) =>
       where r.id = ${runId}`,
   ).pipe(Effect.map((rows) => rows[0]!))
 
-layer(
-  RunRepository.layer.pipe(
-    Layer.provideMerge(
-      Layer.mergeAll(
-        RunHub.layer,
-        Outbox.layer,
-        RunSettings.layerWith({ maxAttempts, leaseSeconds: 60 }),
-        PostgresCatalog.layer,
-      ),
-    ),
-    Layer.provideMerge(TestPostgres.layer(migrations)),
-  ),
-  { excludeTestServices: true },
-)("Run state machine", (it) => {
+layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseSeconds: 60 }))), {
+  excludeTestServices: true,
+})("Run state machine", (it) => {
   it.effect("any sequence of steps does to the rows what the machine of the domain says", () =>
     Effect.gen(function* () {
       const context = yield* Effect.context<RunRepository | SqlClient.SqlClient>()

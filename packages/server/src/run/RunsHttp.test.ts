@@ -5,32 +5,28 @@ import {
   type ClaimedRun,
   LogEntry,
   NamespaceName,
+  outcomeWithoutTable,
   PipelineCreate,
   PipelineName,
   QualityResult,
   RunControlRpc,
   RunFailure,
-  RunOutcome,
   RunsApi,
 } from "@rat/domain"
-import { PostgresCatalog, TestPostgres } from "@rat/lakehouse"
 import { Duration, Effect, Layer, Queue } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder } from "effect/http-api"
 import { RpcTest } from "effect/rpc"
 import { SqlClient } from "effect/sql"
-import { Outbox } from "../event/Outbox.ts"
 import { PipelineEntityLayer } from "../pipeline/PipelineEntity.ts"
 import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
-import { migrations } from "../sql/migrations.ts"
 import { ActorRuntime } from "./ActorRuntime.ts"
 import { LogStreams } from "./LogStream.ts"
 import { RunControl } from "./RunControl.ts"
 import { RunEntityLayer } from "./RunEntity.ts"
-import { RunHub } from "./RunHub.ts"
 import { RunRepository } from "./RunRepository.ts"
-import { RunSettings } from "./RunSettings.ts"
 import { RunsHttp } from "./RunsHttp.ts"
+import { testRuns } from "./TestRuns.ts"
 
 /** The contract's group that these tests serve, under the contract's own id. */
 const Served = HttpRouter.serve(HttpApiBuilder.layer(HttpApi.make("rat").add(RunsApi)).pipe(Layer.provide(RunsHttp)), {
@@ -44,19 +40,13 @@ const TestServer = Served.pipe(
   Layer.provideMerge(ActorRuntime.layerSingle),
   Layer.provideMerge(Layer.mergeAll(RunRepository.layer, PipelineRepository.layer, LogStreams.layer)),
   Layer.provideMerge(
-    Layer.mergeAll(
-      RunHub.layer,
-      Outbox.layer,
-      PostgresCatalog.layer,
-      RunSettings.layerWith({
-        maxPendingPerPipeline: 2,
-        streamsPerClient: 3,
-        streamHeartbeat: Duration.millis(80),
-        streamMaxLife: Duration.millis(1500),
-      }),
-    ),
+    testRuns({
+      maxPendingPerPipeline: 2,
+      streamsPerClient: 3,
+      streamHeartbeat: Duration.millis(80),
+      streamMaxLife: Duration.millis(1500),
+    }),
   ),
-  Layer.provideMerge(TestPostgres.layer(migrations)),
 )
 
 interface Answer {
@@ -145,15 +135,7 @@ const next = (events: Queue.Dequeue<Received | "comment" | "closed">): Effect.Ef
 const line = (seq: number, message: string) =>
   new LogEntry({ seq, timestamp: "2026-01-02T03:04:05.678Z", level: "info", message, phase: "execute" })
 
-const nothing = new RunOutcome({
-  branch: null,
-  rowsWritten: 0,
-  snapshotId: null,
-  phases: [],
-  quality: [],
-  landingFileIds: [],
-  description: "",
-})
+const nothing = outcomeWithoutTable([])
 
 /** Puts a run into the queue and gives it to the test as if it were a runner. */
 const running = Effect.gen(function* () {
