@@ -10,6 +10,8 @@ export interface BenchResult {
 
 export interface BenchOptions {
   readonly rounds: number
+  /** How large the data is, for benches that have sizes (`--sf`). */
+  readonly scale?: number
   /** For people who watch; the JSON line is the only thing on stdout that tools read. */
   readonly say: (line: string) => void
 }

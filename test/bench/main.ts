@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- NAME [--json] [--rounds N]`. Prints a table for people and, as its last line, one JSON object:
+ * `npm run bench -- NAME [--json] [--rounds N] [--sf N]`. Prints a table for people and, as its last line, one JSON object:
  * `{"bench": "runs", "results": [{"name", "value", "unit", "bar", "holds"}, …]}`. Exit code 1 when a bar is missed.
  */
 import { parseArgs } from "node:util"
@@ -11,22 +11,31 @@ const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   write: () => import("./WriteBench.ts"),
   query: () => import("./QueryBench.ts"),
   catalog: () => import("./CatalogBench.ts"),
+  plan: () => import("./PlanBench.ts"),
+  tpch: () => import("./TpchBench.ts"),
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean", default: false }, rounds: { type: "string", default: "5" } },
+  options: {
+    json: { type: "boolean", default: false },
+    rounds: { type: "string", default: "5" },
+    sf: { type: "string" },
+  },
 })
 const [name = ""] = positionals
 const load = benches[name]
 const rounds = Number(values.rounds)
-if (load === undefined || !Number.isInteger(rounds) || rounds < 1) {
-  console.error(`Usage: npm run bench -- NAME [--json] [--rounds N]\nBenches: ${Object.keys(benches).join(", ")}`)
+const scale = values.sf === undefined ? undefined : Number(values.sf)
+if (load === undefined || !Number.isInteger(rounds) || rounds < 1 || !(scale === undefined || scale > 0)) {
+  console.error(
+    `Usage: npm run bench -- NAME [--json] [--rounds N] [--sf N]\nBenches: ${Object.keys(benches).join(", ")}`,
+  )
   process.exit(2)
 }
 
 const { bench } = await load()
-const results = await bench({ rounds, say: (line) => console.error(line) })
+const results = await bench({ rounds, ...(scale === undefined ? {} : { scale }), say: (line) => console.error(line) })
 if (!values.json) {
   for (const result of results) {
     const bar = result.bar === undefined ? "" : ` (${result.better === "more" ? "≥" : "≤"} ${result.bar})`

@@ -9,6 +9,8 @@ import {
   IcebergTable,
   ObjectStore,
   planWrite,
+  copySql,
+  defaultEvolution,
   ScanPlanner,
   type TableCommit,
   writtenFiles,
@@ -64,13 +66,15 @@ const scenario = Effect.gen(function* () {
     const plan = yield* planWrite({
       table: "t",
       base: base?.metadata ?? null,
-      operation,
+      replaces: operation === "overwrite",
       columns: described.map((row) => new Column({ name: String(row.column_name), type: String(row.column_type) })),
+      added: [],
+      evolution: { ...defaultEvolution, allowDestructive: true },
     })
     const runId = `run-${copies++}`
     const location = store.locationOf("ns/silver/t")
     const written = writtenFiles(
-      yield* rows(plan.copySql(query, join(folder, runId))),
+      yield* rows(copySql({ query: plan.select(query), schema: plan.schema, target: join(folder, runId), fileSizeBytes: 2 ** 28 })),
       plan.schema,
       (index) => `${location}/data/${runId}-${index}.parquet`,
     )
@@ -78,10 +82,14 @@ const scenario = Effect.gen(function* () {
     return yield* tables.commit({
       base,
       location,
-      operation,
-      schema: plan.schema,
-      lastColumnId: plan.lastColumnId,
-      dataFiles: written.map(({ file }) => file),
+      updates: plan.updates,
+      snapshot: {
+        operation,
+        added: written.map(({ file }) => file),
+        addedDeletes: [],
+        removed: operation === "overwrite" ? "all" : new Set(),
+        removedDeletes: operation === "overwrite" ? "all" : new Set(),
+      },
       runId,
     })
   })

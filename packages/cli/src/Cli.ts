@@ -8,6 +8,8 @@ import { dev } from "./command/Dev.ts"
 import { doctor } from "./command/Doctor.ts"
 import { init } from "./command/Init.ts"
 import { logs } from "./command/Logs.ts"
+import { maintain } from "./command/Maintain.ts"
+import { maintenance } from "./command/Maintenance.ts"
 import { push } from "./command/Push.ts"
 import { query } from "./command/Query.ts"
 import { run } from "./command/Run.ts"
@@ -39,7 +41,7 @@ const rat = Command.make("rat").pipe(
   Command.withSubcommands([
     { group: "Start", commands: [up, demo, dev, init] },
     { group: "Work", commands: [push, run, query, upload] },
-    { group: "Look", commands: [status, runs, logs, cancel, tables] },
+    { group: "Look", commands: [status, runs, logs, cancel, tables, maintain, maintenance] },
     { group: "Help", commands: [doctor, completion(() => root), version, help] },
   ]),
   Command.provide(() => Output.layerFromFlags),

@@ -1,6 +1,7 @@
 import { Storage } from "./file/Storage.ts"
 import { type RatClientOptions, Transport } from "./http/Transport.ts"
 import { Landing } from "./landing/Landing.ts"
+import { Maintenance } from "./maintenance/Maintenance.ts"
 import { Namespaces } from "./namespace/Namespaces.ts"
 import { Pipelines } from "./pipeline/Pipelines.ts"
 import { Projects } from "./project/Projects.ts"
@@ -25,6 +26,7 @@ export class RatClient {
   readonly runs: Runs
   readonly query: Queries
   readonly tables: Tables
+  readonly maintenance: Maintenance
   /** Address of the server, without a slash at the end. */
   readonly apiUrl: string
 
@@ -41,5 +43,6 @@ export class RatClient {
     this.runs = new Runs(transport)
     this.query = new Queries(transport)
     this.tables = new Tables(transport)
+    this.maintenance = new Maintenance(transport)
   }
 }

@@ -1,5 +1,5 @@
 import { QueryRpc, TableNotFound } from "@rat/domain"
-import { Catalog, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
+import { Catalog, type IcebergTable, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
 import { QueryConfig } from "./limit/QueryConfig.ts"
 import { databaseFailure, storeFailure } from "./session/Outage.ts"
@@ -22,7 +22,7 @@ export const QueryRole = {
       const pools = yield* SlotPools
       const catalog = yield* Catalog
       const planner = yield* ScanPlanner
-      const services = yield* Effect.context<Catalog | ScanPlanner | ObjectStore>()
+      const services = yield* Effect.context<Catalog | IcebergTable | ScanPlanner | ObjectStore>()
       const pool = yield* pools.make({
         name: "query",
         size: config.slots,

@@ -1,6 +1,8 @@
 import { RunnerRpc, SlotHealth } from "@rat/domain"
 import { Effect, Layer } from "effect"
 import { claimRuns } from "./claim/Claimer.ts"
+import { maintain } from "./maintenance/Maintain.ts"
+import { MaintenanceSlots } from "./maintenance/MaintenanceSlots.ts"
 import { Codes } from "./phase/Code.ts"
 import { CheckSlots, RunnerSlots } from "./sandbox/RunnerSlots.ts"
 import { validate } from "./template/Project.ts"
@@ -8,6 +10,7 @@ import { validate } from "./template/Project.ts"
 /** Answers of the runner role; needs its slots. */
 const handlers = RunnerRpc.toLayer({
   Validate: validate,
+  Maintain: maintain,
   Health: () => Effect.flatMap(RunnerSlots, (slots) => Effect.map(slots.stats, (stats) => new SlotHealth(stats))),
 })
 
@@ -17,6 +20,6 @@ const handlers = RunnerRpc.toLayer({
  */
 export const RunnerRole = {
   layer: Layer.merge(Layer.effectDiscard(claimRuns), handlers).pipe(
-    Layer.provide(Layer.mergeAll(RunnerSlots.layer, CheckSlots.layer, Codes.layer)),
+    Layer.provide(Layer.mergeAll(RunnerSlots.layer, CheckSlots.layer, MaintenanceSlots.layer, Codes.layer)),
   ),
 }

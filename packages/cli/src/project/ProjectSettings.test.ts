@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs"
-import { PipelineConfig, supportedStrategies } from "@rat/domain"
+import { maintenancePolicyKeys, PipelineConfig, supportedStrategies } from "@rat/domain"
 import { describe, expect, it } from "vitest"
 import { parseProjectSettings, settingsKeys } from "./ProjectSettings.ts"
 
@@ -50,8 +50,11 @@ describe("rat.yaml", () => {
 describe("the JSON Schema of config.yaml", () => {
   it("has the settings that the platform reads, and the strategies that are built", () => {
     const { properties } = schemaOf("config")
-    // memory_limit is how people write memory_limit_bytes.
-    const keys = Object.keys(properties).filter((key) => key !== "memory_limit")
+    // Sizes are written without the unit in their name too; descriptions of columns stand under `columns`.
+    const keys = Object.keys(properties)
+      .filter((key) => key !== "memory_limit" && key !== "target_file_size")
+      .map((key) => (key === "columns" ? "column_descriptions" : key))
+    expect(Object.keys(properties.maintenance.properties)).toEqual(maintenancePolicyKeys)
     expect(keys.toSorted()).toEqual(Object.keys(PipelineConfig.fields).toSorted())
     expect(properties.merge_strategy.enum).toEqual(supportedStrategies)
   })

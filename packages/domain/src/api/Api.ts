@@ -1,6 +1,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { FilesApi } from "./FilesApi.ts"
 import { LandingZonesApi } from "./LandingZonesApi.ts"
+import { MaintenanceApi } from "./MaintenanceApi.ts"
 import { NamespacesApi } from "./NamespacesApi.ts"
 import { PipelinesApi } from "./PipelinesApi.ts"
 import { ProjectsApi } from "./ProjectsApi.ts"
@@ -22,6 +23,7 @@ export class Api extends HttpApi.make("rat")
   .add(RunsApi)
   .add(QueryApi)
   .add(TablesApi)
+  .add(MaintenanceApi)
   // Everything that is wrong with a request in one answer.
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(

@@ -13,6 +13,9 @@ export const EventType = Schema.Literals([
   "file.deleted",
   "landing.uploaded",
   "table.published",
+  "maintenance.running",
+  "maintenance.succeeded",
+  "maintenance.failed",
 ])
 export type EventType = typeof EventType.Type
 

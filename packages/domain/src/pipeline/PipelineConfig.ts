@@ -1,6 +1,7 @@
 import { Schema } from "effect"
+import { MaintenancePolicyPart } from "../maintenance/MaintenancePolicy.ts"
 
-/** The strategies that the ancestor knew and this platform will know. */
+/** The strategies that a pipeline can have. */
 export const MergeStrategy = Schema.Literals([
   "full_refresh",
   "incremental",
@@ -13,18 +14,69 @@ export const MergeStrategy = Schema.Literals([
 export type MergeStrategy = typeof MergeStrategy.Type
 
 /** Those that are built. Asking for another one is an error, never a silent full refresh. */
-export const supportedStrategies: ReadonlyArray<MergeStrategy> = ["full_refresh", "append_only"]
+export const supportedStrategies: ReadonlyArray<MergeStrategy> = MergeStrategy.literals
+
+/** One field of a table's partitioning. */
+export const PartitionBy = Schema.Struct({
+  column: Schema.String,
+  /** `identity`, `year`, `month`, `day`, `hour`, `bucket[N]`, `truncate[W]` or `void`. */
+  transform: Schema.String,
+})
+export type PartitionBy = typeof PartitionBy.Type
+
+/** One column of the order in which rows are written. */
+export const SortBy = Schema.Struct({
+  column: Schema.String,
+  direction: Schema.Literals(["asc", "desc"]),
+  nulls: Schema.Literals(["first", "last"]),
+})
+export type SortBy = typeof SortBy.Type
+
+/** What happens when the result's columns are not the table's. */
+export const OnSchemaChange = Schema.Literals(["evolve", "fail", "ignore"])
+export type OnSchemaChange = typeof OnSchemaChange.Type
+
+/** Versions of the Iceberg format that tables can have. */
+export const FormatVersion = Schema.Literals([2, 3])
+export type FormatVersion = typeof FormatVersion.Type
 
 /**
  * The effective settings of one pipeline: annotation over config.yaml over default. Only keys that something
- * reads are here; every other key of the ancestor is refused by name with the reason.
+ * reads are here; every other key of the ancestor is refused by name with the reason. `docs/pipelines.md` explains each.
  */
 export class PipelineConfig extends Schema.Class<PipelineConfig>("rat/domain/PipelineConfig")({
   description: Schema.String,
   materialized: Schema.Literal("table"),
   merge_strategy: MergeStrategy,
+  /** Columns that tell rows apart; empty when nothing does. */
+  unique_key: Schema.Array(Schema.String),
   /** Column whose maximum in the published table becomes `watermark_value`. */
   watermark_column: Schema.NullOr(Schema.String),
+  /** `snapshot`: rows of the table whose value here is in the result are replaced. */
+  partition_column: Schema.NullOr(Schema.String),
+  /** Null leaves the table's partitioning as it is (a new table has none); an empty list takes it away. */
+  partition_by: Schema.NullOr(Schema.Array(PartitionBy)),
+  /** Null leaves the table's sort order as it is (a new table has none); an empty list takes it away. */
+  sort_by: Schema.NullOr(Schema.Array(SortBy)),
+  /** `append_only`: rows whose key the table has already are left out. */
+  dedup: Schema.Boolean,
+  scd_valid_from: Schema.String,
+  scd_valid_to: Schema.String,
+  scd_close_missing: Schema.Boolean,
+  on_schema_change: OnSchemaChange,
+  /** Whether columns may disappear and types change in ways that old values do not survive. */
+  allow_destructive_changes: Schema.Boolean,
+  /** Old name to new name. Renames that do not apply (any more) do nothing. */
+  renamed_columns: Schema.Record(Schema.String, Schema.String),
+  /** What rows have where a column is added to a table or missing from a result; JSON values by column. */
+  column_defaults: Schema.Record(Schema.String, Schema.Unknown),
+  /** From `columns:` in config.yaml; become the comments of the table's columns. */
+  column_descriptions: Schema.Record(Schema.String, Schema.String),
+  /** Of the Iceberg format; null leaves the table's as it is (a new table has 2). */
+  format_version: Schema.NullOr(FormatVersion),
+  /** Size from which on a data file is closed and the next begun; null takes the writer's. */
+  target_file_size_bytes: Schema.NullOr(Schema.Int),
+  maintenance: Schema.NullOr(MaintenancePolicyPart),
   /** Bytes the run's engine may hold; null takes the slot's default. */
   memory_limit_bytes: Schema.NullOr(Schema.Int),
   /** Longest time one run may take, in seconds; null takes the server's default. */
@@ -35,7 +87,23 @@ export const defaultPipelineConfig = new PipelineConfig({
   description: "",
   materialized: "table",
   merge_strategy: "full_refresh",
+  unique_key: [],
   watermark_column: null,
+  partition_column: null,
+  partition_by: null,
+  sort_by: null,
+  dedup: false,
+  scd_valid_from: "valid_from",
+  scd_valid_to: "valid_to",
+  scd_close_missing: false,
+  on_schema_change: "evolve",
+  allow_destructive_changes: false,
+  renamed_columns: {},
+  column_defaults: {},
+  column_descriptions: {},
+  format_version: null,
+  target_file_size_bytes: null,
+  maintenance: null,
   memory_limit_bytes: null,
   timeout_seconds: null,
 })

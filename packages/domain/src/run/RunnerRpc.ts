@@ -1,8 +1,11 @@
 import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
+import { MaintenanceFailed, MaintenanceId, TableOperation, TableReport } from "../maintenance/Maintenance.ts"
+import { MaintenancePolicy, MaintenancePolicyPart } from "../maintenance/MaintenancePolicy.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { ProjectIssue } from "../pipeline/PipelineErrors.ts"
 import { SlotHealth } from "../slot/SlotHealth.ts"
+import { TableKey } from "../table/Table.ts"
 
 /** A text file as people edit it. `path` is inside the namespace: `pipelines/silver/flights/pipeline.sql`. */
 export class ProjectFile extends Schema.Class<ProjectFile>("rat/domain/ProjectFile")({
@@ -24,6 +27,25 @@ export class RunnerRpc extends RpcGroup.make(
       known: Schema.Array(Schema.String),
     },
     success: Schema.Array(ProjectIssue),
+  }),
+  /**
+   * Looks after a table of main, in a slot of its own; answers at the end. Each group of files is a commit, so what an
+   * interrupted or repeated call has done stays. With `dryRun` it only says what it would do.
+   */
+  Rpc.make("Maintain", {
+    payload: {
+      id: MaintenanceId,
+      table: TableKey,
+      operations: Schema.Array(TableOperation),
+      /** The server's defaults, and what was said of the table through the API; the pipeline's word is in the table. */
+      defaults: MaintenancePolicy,
+      overrides: Schema.NullOr(MaintenancePolicyPart),
+      /** Whether somebody asked for it: then it is done also where the policy is off. */
+      isManual: Schema.Boolean,
+      dryRun: Schema.Boolean,
+    },
+    success: TableReport,
+    error: MaintenanceFailed,
   }),
   /** Answers when the role works; its slots as they are now. */
   Rpc.make("Health", { success: SlotHealth }),

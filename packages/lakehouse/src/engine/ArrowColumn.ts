@@ -22,7 +22,7 @@ export const firstRows = (length: number): Rows => ({ length, at: (index) => ind
 
 /**
  * How a DuckDB type travels in Arrow: natively where Arrow (and its JavaScript library) has the type; UHUGEINT, BIGNUM,
- * TIME WITH TIME ZONE, TIME_NS, UUID, ENUM, BIT, UNION and VARIANT as text, as in JSON. HUGEINT is decimal(38, 0).
+ * TIME WITH TIME ZONE, TIME_NS, UUID, ENUM, BIT, UNION and VARIANT as text, as in JSON. HUGEINT is decimal(38, 0), GEOMETRY binary (well-known binary).
  */
 export interface ArrowColumn {
   readonly type: Arrow.DataType
@@ -244,6 +244,7 @@ export const arrowColumn = (type: DuckDBType): ArrowColumn => {
     case DuckDBTypeId.VARCHAR:
       return bytesColumn(new Arrow.Utf8(), stringBytes)
     case DuckDBTypeId.BLOB:
+    case DuckDBTypeId.GEOMETRY:
       return bytesColumn(new Arrow.Binary(), stringBytes)
     case DuckDBTypeId.SQLNULL: {
       const nothing = new Arrow.Null()

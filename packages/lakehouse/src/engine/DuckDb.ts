@@ -104,6 +104,17 @@ export class DuckDb {
     return value
   }
 
+  /** The syntax tree of a text as JSON (`json_serialize_sql`): `"error": true` in it for what is no SELECT. */
+  async syntaxTree(sql: string): Promise<string> {
+    const connection = await this.instance.connect()
+    try {
+      const reader = await connection.runAndReadAll("select system.main.json_serialize_sql($1::varchar)", [sql])
+      return String(reader.getRows()[0]?.[0])
+    } finally {
+      connection.closeSync()
+    }
+  }
+
   /** Stops the running statement, which then fails; takes about 1 ms. */
   interrupt(): void {
     this.session?.value.connection.interrupt()

@@ -23,6 +23,7 @@ import { arrayChild, listData, structChild, type Vector, validityOf, viewOf } fr
  * | STRUCT, MAP                               | object; keys of a map as text                                          |
  * | UNION                                     | object with the one member that is set                                 |
  * | VARIANT                                   | what it holds                                                          |
+ * | GEOMETRY                                  | well-known text, "POINT (1 2)"                                         |
  * | NULL                                      | null                                                                   |
  */
 export type JsonShape = "objects" | "arrays"

@@ -1,4 +1,5 @@
 import { type DuckDBType, DuckDBTypeId, DuckDBVector } from "@duckdb/node-api"
+import { geometryText } from "./GeometryText.ts"
 import { dateText, intervalText, offsetText, timestampText, timeText } from "./TimeText.ts"
 import { stringBytes, type Vector, viewOf } from "./VectorData.ts"
 
@@ -230,6 +231,14 @@ export const scalarText = (type: DuckDBType): ScalarText | null => {
         bind: (vector, count) => {
           const bytes = stringBytes(vector, count)
           return (row) => bytes(row).toString("base64")
+        },
+      }
+    case DuckDBTypeId.GEOMETRY:
+      return {
+        kind: "text",
+        bind: (vector, count) => {
+          const bytes = stringBytes(vector, count)
+          return (row) => geometryText(bytes(row))
         },
       }
     case DuckDBTypeId.SQLNULL:

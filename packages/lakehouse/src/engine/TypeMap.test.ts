@@ -2,20 +2,23 @@ import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { quoteName } from "../scan/SqlText.ts"
+import { withIds } from "../write/SchemaEvolution.ts"
 import { TestDuckDb } from "../write/TestTable.ts"
 import { parseDuckType, printDuckType } from "./DuckType.ts"
-import { duckTypeOf, storedColumn, widens } from "./TypeMap.ts"
+import { duckTypeOf, storedColumn, unwritable, widens } from "./TypeMap.ts"
 
 const ids = () => {
   let last = 0
   return () => ++last
 }
-const stored = (type: string) => {
-  const result = storedColumn("c", type, ids())
-  return "column" in result ? result.column : assert.fail(result.problem)
+const stored = (duckType: string, formatVersion: 2 | 3 = 2) => {
+  const result = storedColumn("c", duckType, formatVersion)
+  if ("problem" in result) return assert.fail(result.problem)
+  const type = withIds(result.column.type, ids())
+  return { type, expression: (column: string) => result.column.expression(column, type) }
 }
-const problem = (type: string) => {
-  const result = storedColumn("c", type, ids())
+const problem = (type: string, formatVersion: 2 | 3 = 2) => {
+  const result = storedColumn("c", type, formatVersion)
   return "problem" in result ? result.problem : assert.fail(`${type} was accepted`)
 }
 
@@ -62,9 +65,40 @@ layer(TestDuckDb.layer, { excludeTestServices: true })("TypeMap", (it) => {
     }),
   )
 
+  it.effect("types that only version 3 has are stored there, and refused with the way out elsewhere", () =>
+    Effect.gen(function* () {
+      const duck = yield* TestDuckDb
+      for (const [type, iceberg] of [
+        ["TIMESTAMP_NS", "timestamp_ns"],
+        ["VARIANT", "variant"],
+        ["GEOMETRY", "geometry"],
+      ] as const) {
+        const column = stored(type, 3)
+        assert.strictEqual(column.type, iceberg)
+        const [described] = yield* duck.columns(`select ${column.expression("v")} as v from (select cast(null as ${type}) as v)`)
+        assert.strictEqual(described!.type, type)
+      }
+      assert.include(problem("VARIANT"), "set format_version: 3")
+      assert.include(problem("GEOMETRY"), "set format_version: 3")
+      assert.include(problem("TIMESTAMP_NS[]"), "or set format_version: 3")
+      assert.deepInclude(stored("TIMESTAMP_NS[]", 3).type as object, { element: "timestamp_ns" })
+      assert.include(problem("STRUCT(v VARIANT)", 3), "cast the VARIANT inside it to JSON")
+    }),
+  )
+
+  it.effect("columns of other engines that cannot be written are named, at any depth", () =>
+    Effect.sync(() => {
+      for (const type of ["fixed[16]", "timestamptz_ns", "unknown", "geography", "geometry(srid:4326)"]) {
+        assert.include(unwritable(type), type)
+        assert.include(unwritable({ type: "list", elementId: 1, elementRequired: false, element: type }), type)
+      }
+      for (const type of ["int", "geometry", "timestamp_ns", "decimal(38,0)"]) assert.isNull(unwritable(type))
+    }),
+  )
+
   it.effect("types without a counterpart are refused with the column's name and what to cast to", () =>
     Effect.sync(() => {
-      assert.include(problem("INTERVAL"), 'column "c" has the type INTERVAL, which Iceberg lacks: cast it to VARCHAR')
+      assert.include(problem("INTERVAL"), 'column "c" has the type INTERVAL, which Iceberg v2 lacks: cast it to VARCHAR')
       assert.include(problem("TIME WITH TIME ZONE"), "cast it to TIME")
       assert.include(problem("BIT"), "VARCHAR")
       assert.include(problem("BIGNUM"), "DECIMAL(38,0)")

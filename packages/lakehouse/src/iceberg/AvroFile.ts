@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto"
 import { deflateRawSync, inflateRawSync, zstdDecompressSync } from "node:zlib"
 import avro from "avsc"
-import { AvroCursor, avroReader } from "./AvroReader.ts"
+import { AvroCursor } from "./AvroCursor.ts"
+import { avroReader } from "./AvroReader.ts"
 
 /**
  * Avro object container files (Avro specification, "Object Container Files") in memory: manifests and manifest lists.
@@ -72,8 +73,11 @@ const compiled = <A>(compile: (schema: unknown) => A): ((schemaText: string) => 
     return value
   }
 }
+/** The registry knows `"long"` only as a bare name, not `{"type": "long", "logicalType": …}`. */
+const longWithAttributes = (schema: unknown) =>
+  typeof schema === "object" && (schema as { readonly type?: unknown } | null)?.type === "long" ? long : undefined
 const writerOf = compiled((schema) =>
-  avro.Type.forSchema(schema as avro.Schema, { registry: { long }, wrapUnions: "never" }),
+  avro.Type.forSchema(schema as avro.Schema, { registry: { long }, wrapUnions: "never", typeHook: longWithAttributes }),
 )
 const readerOf = compiled(avroReader)
 

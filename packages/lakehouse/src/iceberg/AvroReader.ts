@@ -1,3 +1,6 @@
+import { type AvroCursor, truncated } from "./AvroCursor.ts"
+import { readBytes, readNumber, StatisticsMap } from "./StatisticsMap.ts"
+
 /**
  * Decodes Avro binary data (Avro specification, "Binary encoding") by the writer's schema: records as objects, longs as
  * bigint, bytes as Uint8Array, enums as text, maps as Map. Every read is checked against the end of the data, so that a
@@ -5,82 +8,6 @@
  * at the very end whether it read too far).
  */
 export type AvroRead = (cursor: AvroCursor) => unknown
-
-export class AvroCursor {
-  readonly bytes: Uint8Array
-  offset: number
-  private readonly view: DataView
-
-  constructor(bytes: Uint8Array, offset = 0) {
-    this.bytes = bytes
-    this.offset = offset
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-
-  get isAtEnd(): boolean {
-    return this.offset >= this.bytes.length
-  }
-
-  /** The next bytes, without a copy. */
-  take(length: number): Uint8Array {
-    if (length < 0) throw new Error("a length in it is negative")
-    const end = this.offset + length
-    if (end > this.bytes.length) throw truncated()
-    const part = this.bytes.subarray(this.offset, end)
-    this.offset = end
-    return part
-  }
-
-  /** A zig-zag variable-length integer of at most 64 bits. */
-  long(): bigint {
-    let low = 0
-    for (let shift = 0; shift < 28; shift += 7) {
-      const byte = this.byte()
-      low |= (byte & 0x7f) << shift
-      if (byte < 0x80) return BigInt((low >>> 1) ^ -(low & 1))
-    }
-    let value = BigInt(low)
-    for (let shift = 28n; shift < 70n; shift += 7n) {
-      const byte = this.byte()
-      value |= BigInt(byte & 0x7f) << shift
-      if (byte < 0x80) return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n))
-    }
-    throw new Error("an integer in it is longer than 64 bits")
-  }
-
-  /** A long that must be a safe JavaScript integer: lengths, counts and branches. */
-  integer(): number {
-    const value = this.long()
-    if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER) throw new Error("a length in it is absurd")
-    return Number(value)
-  }
-
-  float(): number {
-    const at = this.offset
-    this.take(4)
-    return this.view.getFloat32(at, true)
-  }
-
-  double(): number {
-    const at = this.offset
-    this.take(8)
-    return this.view.getFloat64(at, true)
-  }
-
-  byte(): number {
-    const byte = this.bytes[this.offset]
-    if (byte === undefined) throw truncated()
-    this.offset++
-    return byte
-  }
-
-  text(): string {
-    const part = this.take(this.integer())
-    return Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString("utf8")
-  }
-}
-
-const truncated = () => new Error("it ends in the middle (truncated)")
 
 const primitives: { readonly [name: string]: AvroRead } = {
   null: () => null,
@@ -105,6 +32,33 @@ const readBlocks = (cursor: AvroCursor, item: () => void): void => {
     // Items of Iceberg's arrays take a byte at least each; more than there are bytes cannot be true.
     if (count > cursor.bytes.length - cursor.offset) throw truncated()
     for (let index = 0; index < count; index++) item()
+  }
+}
+
+/** Maps with integer keys, which Avro has as arrays of records: what their values are, if they are one of those of manifests. */
+const statisticsValue = (items: unknown): "long" | "bytes" | null => {
+  const { fields } = (items ?? {}) as {
+    readonly fields?: ReadonlyArray<{ readonly name: string; readonly type: unknown }>
+  }
+  if (fields?.length !== 2 || fields[0]!.name !== "key" || fields[0]!.type !== "int" || fields[1]!.name !== "value")
+    return null
+  const { type } = fields[1]!
+  return type === "long" || type === "bytes" ? type : null
+}
+
+/** Passes over the entries, checked as if they were read. */
+const statisticsReader = (value: "long" | "bytes"): AvroRead => {
+  const skip = (cursor: AvroCursor) => {
+    cursor.skipLong()
+    if (value === "long") cursor.skipLong()
+    else cursor.skip(cursor.integer())
+  }
+  return (cursor) => {
+    const start = cursor.offset
+    readBlocks(cursor, () => skip(cursor))
+    return value === "long"
+      ? new StatisticsMap<number>(cursor.bytes, start, readNumber)
+      : new StatisticsMap<Uint8Array>(cursor.bytes, start, readBytes)
   }
 }
 
@@ -145,6 +99,8 @@ const compile = (schema: unknown, named: Map<string, AvroRead>): AvroRead => {
       return read
     }
     case "array": {
+      const value = statisticsValue(items)
+      if (value !== null) return statisticsReader(value)
       const readItem = compile(items, named)
       return (cursor) => {
         const array: Array<unknown> = []

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { fieldReader, readAvroFile, writeAvroFile } from "./AvroFile.ts"
+import { type AvroRecordSchema, fieldReader, readAvroFile, writeAvroFile } from "./AvroFile.ts"
 import { manifestFileSchema } from "./ManifestSchema.ts"
 import { TableCorrupt } from "./TableCorrupt.ts"
 
@@ -18,9 +18,20 @@ export interface ManifestFile {
   readonly addedRows: number
   readonly existingRows: number
   readonly deletedRows: number
-  /** Summaries of partition values and encryption key: carried over as they are. */
-  readonly partitions: unknown
+  /** What the partition values of the listed files are, by field of the spec; null when the writer does not say. */
+  readonly partitions: ReadonlyArray<FieldSummary> | null
+  /** Encryption key: carried over as it is. */
   readonly keyMetadata: unknown
+  /** v3: `_row_id` of the first row of the added data files that have none of their own. */
+  readonly firstRowId?: bigint
+}
+
+/** Partition values of one field in all files of a manifest (`field_summary`). */
+export interface FieldSummary {
+  readonly containsNull: boolean
+  readonly containsNan?: boolean
+  readonly lowerBound?: Uint8Array
+  readonly upperBound?: Uint8Array
 }
 
 export const hasLiveFiles = (manifest: ManifestFile): boolean => manifest.addedFiles + manifest.existingFiles > 0
@@ -29,15 +40,16 @@ export const encodeManifestList = (list: {
   readonly snapshotId: bigint
   readonly parentSnapshotId: bigint | null
   readonly sequenceNumber: bigint
+  readonly formatVersion: 2 | 3
   readonly manifests: ReadonlyArray<ManifestFile>
 }): Buffer =>
   writeAvroFile({
-    schema: manifestFileSchema,
+    schema: manifestFileSchema(list.formatVersion),
     metadata: {
       "snapshot-id": String(list.snapshotId),
       "parent-snapshot-id": list.parentSnapshotId === null ? "null" : String(list.parentSnapshotId),
       "sequence-number": String(list.sequenceNumber),
-      "format-version": "2",
+      "format-version": String(list.formatVersion),
     },
     records: list.manifests.map((manifest) => ({
       manifest_path: manifest.path,
@@ -53,10 +65,37 @@ export const encodeManifestList = (list: {
       added_rows_count: BigInt(manifest.addedRows),
       existing_rows_count: BigInt(manifest.existingRows),
       deleted_rows_count: BigInt(manifest.deletedRows),
-      partitions: manifest.partitions,
+      partitions:
+        manifest.partitions?.map((field) => ({
+          contains_null: field.containsNull,
+          contains_nan: field.containsNan ?? null,
+          lower_bound: field.lowerBound === undefined ? null : Buffer.from(field.lowerBound),
+          upper_bound: field.upperBound === undefined ? null : Buffer.from(field.upperBound),
+        })) ?? null,
       key_metadata: manifest.keyMetadata,
+      ...(list.formatVersion < 3 ? {} : { first_row_id: manifest.firstRowId ?? null }),
     })),
   })
+
+/** Reads field summaries by their ids, whatever their names. */
+const summaryReader = (schema: AvroRecordSchema) => {
+  const type = schema.fields.find((each) => each["field-id"] === 507)?.type
+  const array = (Array.isArray(type) ? type : [type]).find((branch) => branch?.type === "array")
+  if (array === undefined) return () => null
+  const read = fieldReader(array.items)
+  return (value: unknown): ReadonlyArray<FieldSummary> | null =>
+    Array.isArray(value)
+      ? value.map((record: object) => {
+          const [nan, lower, upper] = [518, 510, 511].map((id) => read(record, id) ?? undefined)
+          return {
+            containsNull: read(record, 509) === true,
+            ...(nan === undefined ? {} : { containsNan: nan as boolean }),
+            ...(lower === undefined ? {} : { lowerBound: lower as Uint8Array }),
+            ...(upper === undefined ? {} : { upperBound: upper as Uint8Array }),
+          }
+        })
+      : null
+}
 
 export const decodeManifestList = (
   location: string,
@@ -66,6 +105,7 @@ export const decodeManifestList = (
     try: () => {
       const { records, schema } = readAvroFile(bytes)
       const field = fieldReader(schema)
+      const summaries = summaryReader(schema)
       return records.map((record): ManifestFile => {
         const bigint = (fieldId: number) => (field(record, fieldId) ?? 0n) as bigint
         // Counts are optional in lists of v1 writers; unknown must not pass for "no live files".
@@ -86,8 +126,9 @@ export const decodeManifestList = (
           addedRows: count(512, 0),
           existingRows: count(513, 0),
           deletedRows: count(514, 0),
-          partitions: field(record, 507) ?? null,
+          partitions: summaries(field(record, 507)),
           keyMetadata: field(record, 519) ?? null,
+          ...(typeof field(record, 520) === "bigint" ? { firstRowId: field(record, 520) as bigint } : {}),
         }
       })
     },

@@ -1,8 +1,9 @@
 import type { AvroFieldSchema, AvroRecordSchema } from "./AvroFile.ts"
+import type { PartitionField } from "./PartitionSpec.ts"
 
 /*
- * Avro schemas of manifests and manifest lists, format version 2, unpartitioned (Iceberg spec v2, "Manifests" and
- * "Manifest Lists"; types by "Appendix A: Avro"). Readers find fields by `field-id`.
+ * Avro schemas of manifests and manifest lists (Iceberg spec, "Manifests" and "Manifest Lists"; types by "Appendix A: Avro").
+ * Readers find fields by `field-id`.
  */
 
 const required = (id: number, name: string, type: unknown): AvroFieldSchema => ({ name, type, "field-id": id })
@@ -25,14 +26,76 @@ const mapOf = (keyId: number, valueId: number, value: string) => ({
 })
 const listOf = (elementId: number, element: string) => ({ type: "array", items: element, "element-id": elementId })
 
-const dataFileSchema: AvroRecordSchema = {
+/** Bytes that hold the unscaled value of a decimal with so many digits. */
+export const decimalBytes = (precision: number): number => {
+  let bytes = 1
+  while (2n ** BigInt(bytes * 8 - 1) - 1n < 10n ** BigInt(precision) - 1n) bytes++
+  return bytes
+}
+
+/** The Avro type of a partition value; names of fixed types are made unique by the field's id. */
+const avroType = (type: string, fieldId: number): unknown => {
+  switch (type) {
+    case "boolean":
+    case "int":
+    case "long":
+    case "float":
+    case "double":
+    case "string":
+      return type
+    case "date":
+      return { type: "int", logicalType: "date" }
+    case "time":
+      return { type: "long", logicalType: "time-micros" }
+    case "timestamp":
+      return { type: "long", logicalType: "timestamp-micros", "adjust-to-utc": false }
+    case "timestamptz":
+      return { type: "long", logicalType: "timestamp-micros", "adjust-to-utc": true }
+    case "timestamp_ns":
+      return { type: "long", logicalType: "timestamp-nanos", "adjust-to-utc": false }
+    case "timestamptz_ns":
+      return { type: "long", logicalType: "timestamp-nanos", "adjust-to-utc": true }
+    case "uuid":
+      return { type: "fixed", name: `uuid_${fieldId}`, size: 16, logicalType: "uuid" }
+    default: {
+      const decimal = /^decimal\((\d+),\s*(\d+)\)$/.exec(type)
+      if (decimal !== null) {
+        const [precision, scale] = [Number(decimal[1]), Number(decimal[2])]
+        const size = decimalBytes(precision)
+        return { type: "fixed", name: `decimal_${fieldId}`, size, logicalType: "decimal", precision, scale }
+      }
+      const fixed = /^fixed\[(\d+)\]$/.exec(type)
+      return fixed === null ? "bytes" : { type: "fixed", name: `fixed_${fieldId}`, size: Number(fixed[1]) }
+    }
+  }
+}
+
+/** Avro names are letters, digits and `_`; others are escaped as Iceberg's Java does. */
+const avroName = (name: string): string =>
+  Array.from(name, (character, index) =>
+    /[A-Za-z_]/.test(character) || (index > 0 && /[0-9]/.test(character))
+      ? character
+      : /[0-9]/.test(character)
+        ? `_${character}`
+        : `_x${character.codePointAt(0)!.toString(16).toUpperCase()}`,
+  ).join("")
+
+/** Names of the partition record's Avro fields, in the spec's order. */
+export const partitionNames = (fields: ReadonlyArray<PartitionField>): ReadonlyArray<string> =>
+  fields.map((field) => avroName(field.name))
+
+const dataFileSchema = (fields: ReadonlyArray<PartitionField>, formatVersion: 2 | 3): AvroRecordSchema => ({
   type: "record",
   name: "r2",
   fields: [
     required(134, "content", "int"),
     required(100, "file_path", "string"),
     required(101, "file_format", "string"),
-    required(102, "partition", { type: "record", name: "r102", fields: [] }),
+    required(102, "partition", {
+      type: "record",
+      name: "r102",
+      fields: fields.map((field) => optional(field.fieldId, avroName(field.name), avroType(field.type, field.fieldId))),
+    }),
     required(103, "record_count", "long"),
     required(104, "file_size_in_bytes", "long"),
     optional(108, "column_sizes", mapOf(117, 118, "long")),
@@ -45,10 +108,16 @@ const dataFileSchema: AvroRecordSchema = {
     optional(132, "split_offsets", listOf(133, "long")),
     optional(135, "equality_ids", listOf(136, "int")),
     optional(140, "sort_order_id", "int"),
+    ...(formatVersion < 3 ? [] : [optional(142, "first_row_id", "long")]),
+    // Of v2 too since deletes may name the one file that they concern; readers that do not know it pass over it.
+    optional(143, "referenced_data_file", "string"),
+    ...(formatVersion < 3
+      ? []
+      : [optional(144, "content_offset", "long"), optional(145, "content_size_in_bytes", "long")]),
   ],
-}
+})
 
-export const manifestEntrySchema: AvroRecordSchema = {
+export const manifestEntrySchema = (fields: ReadonlyArray<PartitionField>, formatVersion: 2 | 3): AvroRecordSchema => ({
   type: "record",
   name: "manifest_entry",
   fields: [
@@ -56,11 +125,11 @@ export const manifestEntrySchema: AvroRecordSchema = {
     optional(1, "snapshot_id", "long"),
     optional(3, "sequence_number", "long"),
     optional(4, "file_sequence_number", "long"),
-    required(2, "data_file", dataFileSchema),
+    required(2, "data_file", dataFileSchema(fields, formatVersion)),
   ],
-}
+})
 
-export const manifestFileSchema: AvroRecordSchema = {
+export const manifestFileSchema = (formatVersion: 2 | 3): AvroRecordSchema => ({
   type: "record",
   name: "manifest_file",
   fields: [
@@ -92,5 +161,6 @@ export const manifestFileSchema: AvroRecordSchema = {
       },
     }),
     optional(519, "key_metadata", "bytes"),
+    ...(formatVersion < 3 ? [] : [optional(520, "first_row_id", "long")]),
   ],
-}
+})

@@ -80,6 +80,7 @@ const metadata: fc.Arbitrary<TableMetadata> = fc
     defaultSortOrderId: 1,
     refs: { main: { snapshotId: snapshots.at(-1)!, type: "branch" as const, maxRefAgeMs: 5 } },
     statistics: [{ "snapshot-id": snapshots[0]!, "statistics-path": "s3://b/x.puffin" }],
+    unknownFields: { "of-another-writer": { deep: [1, "x", null] } },
   }))
 
 const failure = (bytes: Uint8Array) =>
@@ -105,6 +106,121 @@ describe("MetadataJson", () => {
         assert.deepStrictEqual(normal(decoded), normal(original))
       }),
     )
+  })
+
+  it("a file of version 1 is read as version 2 says the same", () => {
+    const file = {
+      "format-version": 1,
+      location: "s3://b/t/",
+      "last-updated-ms": 5,
+      "last-column-id": 2,
+      schema: {
+        type: "struct",
+        fields: [
+          { id: 1, name: "a", required: true, type: "int" },
+          { id: 2, name: "d", required: false, type: "date" },
+        ],
+      },
+      "partition-spec": [
+        { "source-id": 2, name: "d_month", transform: "month" },
+        { "source-id": 1, name: "a", transform: "identity" },
+      ],
+      properties: { x: "y" },
+      "current-snapshot-id": 7,
+      snapshots: [{ "snapshot-id": 7, "timestamp-ms": 4, "manifest-list": "s3://b/t/l.avro" }],
+    }
+    const decoded = Effect.runSync(decodeMetadata("file:///x", Buffer.from(JSON.stringify(file))))
+    assert.deepInclude(decoded, {
+      formatVersion: 2,
+      location: "s3://b/t",
+      currentSchemaId: 0,
+      defaultSpecId: 0,
+      lastPartitionId: 1001,
+      lastSequenceNumber: 0n,
+      currentSnapshotId: 7n,
+    })
+    assert.deepStrictEqual(
+      decoded.partitionSpecs[0]!.fields.map(({ fieldId }) => fieldId),
+      [1000, 1001],
+    )
+    assert.deepInclude(decoded.snapshots[0], {
+      snapshotId: 7n,
+      sequenceNumber: 0n,
+      schemaId: 0,
+      parentSnapshotId: null,
+    })
+    assert.deepStrictEqual(decoded.refs, { main: { snapshotId: 7n, type: "branch" } })
+    assert.isUndefined(decoded.unknownFields)
+    // Written, it is a file of version 2 that says the same.
+    assert.deepStrictEqual(Effect.runSync(decodeMetadata("file:///x", encodeMetadata(decoded))), decoded)
+    const early = { ...file, snapshots: [{ "snapshot-id": 7, "timestamp-ms": 4, manifests: ["m.avro"] }] }
+    assert.include(failure(Buffer.from(JSON.stringify(early))).reason, "without a manifest list")
+  })
+
+  it("what version 3 adds comes back as it was", () => {
+    const types = [
+      "timestamp_ns",
+      "timestamptz_ns",
+      "unknown",
+      "variant",
+      "geometry",
+      "geometry(srid:3857)",
+      "geography(srid:4326, vincenty)",
+    ]
+    const file = {
+      ...valid(),
+      "format-version": 3,
+      "next-row-id": 12,
+      "encryption-keys": [{ "key-id": "k" }],
+      schemas: [
+        {
+          type: "struct",
+          "schema-id": 7,
+          fields: [
+            { id: 1, name: "c0", required: true, type: "int", "initial-default": 5, "write-default": 6 },
+            ...types.map((type, index) => ({ id: index + 2, name: `t${index}`, required: false, type })),
+          ],
+        },
+      ],
+      "partition-specs": [
+        {
+          "spec-id": 0,
+          fields: [
+            { "source-ids": [1, 2], "field-id": 1000, name: "z", transform: "zorder" },
+            { "source-ids": [1], "field-id": 1001, name: "b", transform: "bucket[4]" },
+          ],
+        },
+      ],
+      snapshots: [
+        {
+          "snapshot-id": 5,
+          "sequence-number": 1,
+          "timestamp-ms": 4,
+          "manifest-list": "l.avro",
+          "first-row-id": 3,
+          "added-rows": 9,
+        },
+      ],
+    }
+    const decoded = Effect.runSync(decodeMetadata("file:///x", Buffer.from(JSON.stringify(file))))
+    assert.deepInclude(decoded, { formatVersion: 3, nextRowId: 12n })
+    assert.deepInclude(decoded.snapshots[0], { firstRowId: 3n, addedRows: 9n })
+    assert.deepInclude(decoded.schemas[0]!.fields[0], { initialDefault: 5, writeDefault: 6 })
+    assert.deepStrictEqual(
+      decoded.schemas[0]!.fields.slice(1).map(({ type }) => type),
+      types,
+    )
+    assert.deepStrictEqual(decoded.partitionSpecs[0]!.fields, [
+      { sourceId: 1, sourceIds: [1, 2], fieldId: 1000, name: "z", transform: "zorder" },
+      { sourceId: 1, fieldId: 1001, name: "b", transform: "bucket[4]" },
+    ])
+    const written = JSON.parse(Buffer.from(encodeMetadata(decoded)).toString())
+    assert.deepStrictEqual(written["encryption-keys"], file["encryption-keys"])
+    assert.deepStrictEqual(written["partition-specs"][0].fields, [
+      { "source-ids": [1, 2], "field-id": 1000, name: "z", transform: "zorder" },
+      { "source-id": 1, "field-id": 1001, name: "b", transform: "bucket[4]" },
+    ])
+    assert.deepStrictEqual(Effect.runSync(decodeMetadata("file:///x", encodeMetadata(decoded))), decoded)
   })
 
   it("64-bit ids are plain numbers in the file", () => {
@@ -133,13 +249,13 @@ describe("MetadataJson", () => {
   it("other format versions, unknown types and dangling ids are refused with their reason", () => {
     const reasonOf = (change: Record<string, unknown>) =>
       failure(Buffer.from(JSON.stringify({ ...valid(), ...change }))).reason
-    assert.include(reasonOf({ "format-version": 3 }), "format version 3")
+    assert.include(reasonOf({ "format-version": 4 }), "format version 4")
     assert.include(reasonOf({ "format-version": undefined }), "no format version")
     assert.include(reasonOf({ "current-schema-id": 99 }), "current schema 99")
     assert.include(reasonOf({ "current-snapshot-id": 99 }), "current snapshot 99")
     assert.include(reasonOf({ location: 5 }), "location")
-    const field = { id: 1, name: "a", required: false, type: "variant" }
-    assert.include(reasonOf({ schemas: [{ type: "struct", "schema-id": 7, fields: [field] }] }), "a type of Iceberg v2")
+    const field = { id: 1, name: "a", required: false, type: "varchar" }
+    assert.include(reasonOf({ schemas: [{ type: "struct", "schema-id": 7, fields: [field] }] }), "a type of Iceberg v3")
     assert.include(failure(Buffer.from("[]")).reason, "no format version")
     assert.include(failure(Buffer.from("null")).reason, "no format version")
   })

@@ -1,5 +1,9 @@
 import { Schema as Codec, Effect, SchemaTransformation } from "effect"
+import { printLosslessJson } from "./LosslessJson.ts"
 import type { Field, IcebergType, Schema } from "./TableMetadata.ts"
+
+/** `schemaId` → `schema-id` */
+export const kebabCase = (key: string): string => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 
 /**
  * A struct whose keys are camelCase here and kebab-case in the file (`schemaId` is `schema-id`), as all of Iceberg's
@@ -8,7 +12,7 @@ import type { Field, IcebergType, Schema } from "./TableMetadata.ts"
 export const kebabStruct = <F extends Codec.Struct.Fields>(
   fields: F,
 ): Codec.Codec<Codec.Struct<F>["Type"], unknown> => {
-  const keys = Object.keys(fields).map((key) => [key, key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)])
+  const keys = Object.keys(fields).map((key) => [key, kebabCase(key)])
   return Codec.Struct(fields).pipe(Codec.encodeKeys(Object.fromEntries(keys))) as never
 }
 
@@ -27,13 +31,14 @@ export const Int64 = Codec.Union([Codec.Int, Codec.BigInt]).pipe(
   ),
 )
 
+/** v3 adds nanosecond timestamps, variant, geometry, geography and unknown. */
 const primitivePattern =
-  /^(boolean|int|long|float|double|date|time|timestamp|timestamptz|string|uuid|binary|fixed\[\d+\]|decimal\(\d+,\s*\d+\))$/
+  /^(boolean|int|long|float|double|date|time|timestamp(tz)?(_ns)?|string|uuid|binary|variant|unknown|geometry(\(.*\))?|geography(\(.*\))?|fixed\[\d+\]|decimal\(\d+,\s*\d+\))$/
 
-/** Types and fields (Iceberg spec v2, "Appendix C: JSON serialization", "Schemas"). */
+/** Types and fields (Iceberg spec, "Appendix C: JSON serialization", "Schemas"). */
 const TypeCodec: Codec.Codec<IcebergType, unknown> = Codec.suspend(() =>
   Codec.Union([
-    Codec.String.check(Codec.isPattern(primitivePattern, { message: "a type of Iceberg v2" })),
+    Codec.String.check(Codec.isPattern(primitivePattern, { message: "a type of Iceberg v3" })),
     Codec.Struct({ type: Codec.Literal("struct"), fields: Codec.Array(FieldCodec) }),
     kebabStruct({
       type: Codec.Literal("list"),
@@ -52,12 +57,14 @@ const TypeCodec: Codec.Codec<IcebergType, unknown> = Codec.suspend(() =>
   ]),
 )
 
-const FieldCodec: Codec.Codec<Field, unknown> = Codec.Struct({
+const FieldCodec: Codec.Codec<Field, unknown> = kebabStruct({
   id: Codec.Int,
   name: Codec.String,
   required: Codec.Boolean,
   type: TypeCodec,
   doc: Codec.optionalKey(Codec.String),
+  initialDefault: Codec.optionalKey(Codec.Unknown),
+  writeDefault: Codec.optionalKey(Codec.Unknown),
 })
 
 const SchemaStruct = kebabStruct({
@@ -85,4 +92,4 @@ export const SchemaCodec: Codec.Codec<Schema, unknown> = SchemaStruct.pipe(
 const encodeSchemaJson = Codec.encodeSync(SchemaCodec)
 
 /** The schema as JSON text, as manifests carry it in their header. */
-export const encodeSchema = (schema: Schema): string => JSON.stringify(encodeSchemaJson(schema))
+export const encodeSchema = (schema: Schema): string => printLosslessJson(encodeSchemaJson(schema))

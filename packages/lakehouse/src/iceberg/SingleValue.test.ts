@@ -24,6 +24,8 @@ const valuesOf: ReadonlyArray<readonly [type: string, values: fc.Arbitrary<Singl
   ["time", fc.bigInt({ min: 0n, max: 86_400_000_000n })],
   ["timestamp", int64],
   ["timestamptz", int64],
+  ["timestamp_ns", int64],
+  ["timestamptz_ns", int64],
   ["string", text],
   ["uuid", fc.uuid()],
   ["binary", bytes],

@@ -9,6 +9,7 @@
  * | decimal(p,s)                                 | bigint, unscaled                                            |
  * | date                                         | bigint, days since 1970-01-01                               |
  * | time, timestamp, timestamptz                 | bigint, microseconds since midnight, since 1970-01-01 (UTC) |
+ * | timestamp_ns, timestamptz_ns (v3)            | bigint, nanoseconds since 1970-01-01 (UTC)                  |
  * | float, double                                | number                                                      |
  * | string, uuid (lower case, hyphens)           | string                                                      |
  * | binary, fixed[n]                             | Uint8Array                                                  |
@@ -59,6 +60,8 @@ export const encodeSingleValue = (type: string, value: SingleValue): Uint8Array 
     case "time":
     case "timestamp":
     case "timestamptz":
+    case "timestamp_ns":
+    case "timestamptz_ns":
       return littleEndian(8, (view) => view.setBigInt64(0, value as bigint, true))
     case "float":
       return littleEndian(4, (view) => view.setFloat32(0, value as number, true))
@@ -75,7 +78,7 @@ export const encodeSingleValue = (type: string, value: SingleValue): Uint8Array 
 
 /**
  * Undefined when the bytes are no value of the type (a bound that cannot be used). A bound written before a promotion
- * (int → long, float → double) is read as the wider type.
+ * (int → long, float → double, date → timestamp) is read as the wider type.
  */
 export const decodeSingleValue = (type: string, bytes: Uint8Array): SingleValue | undefined => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -88,9 +91,15 @@ export const decodeSingleValue = (type: string, bytes: Uint8Array): SingleValue 
     case "long":
       if (bytes.length === 4) return BigInt(view.getInt32(0, true))
       return bytes.length === 8 ? view.getBigInt64(0, true) : undefined
-    case "time":
     case "timestamp":
+    case "timestamp_ns": {
+      if (bytes.length !== 4) return bytes.length === 8 ? view.getBigInt64(0, true) : undefined
+      const days = BigInt(view.getInt32(0, true))
+      return days * 86_400_000_000n * (type === "timestamp" ? 1n : 1000n)
+    }
+    case "time":
     case "timestamptz":
+    case "timestamptz_ns":
       return bytes.length === 8 ? view.getBigInt64(0, true) : undefined
     case "float":
       return bytes.length === 4 ? view.getFloat32(0, true) : undefined

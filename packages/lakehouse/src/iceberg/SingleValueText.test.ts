@@ -28,6 +28,11 @@ const cases: ReadonlyArray<{
     sql: (micros) => `make_timestamp(${micros})::varchar`,
   },
   {
+    type: "timestamp_ns",
+    values: fc.bigInt({ min: -9_000_000_000_000_000_000n, max: 9_000_000_000_000_000_000n }),
+    sql: (nanos) => `make_timestamp_ns(${nanos})::varchar`,
+  },
+  {
     type: "decimal(18,4)",
     values: fc.bigInt({ min: -(10n ** 17n), max: 10n ** 17n }),
     sql: (unscaled) => `((${unscaled})::decimal(22,0) * 0.0001::decimal(5,4))::decimal(18,4)::varchar`,

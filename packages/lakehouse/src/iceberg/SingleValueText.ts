@@ -1,7 +1,7 @@
 import { civilDate } from "../engine/TimeText.ts"
 import { decimalScale, type SingleValue } from "./SingleValue.ts"
 
-/** Days and microseconds by which DuckDB stores `infinity` (and, negated, `-infinity`) in DATE and TIMESTAMP columns. */
+/** Days and units (micro- or nanoseconds) by which DuckDB stores `infinity` (and, negated, `-infinity`) in DATE and TIMESTAMP columns. */
 const infinityDays = 2147483647n
 const infinityMicros = 9223372036854775807n
 const dayMicros = 86_400_000_000n
@@ -30,11 +30,15 @@ export const parseSingleValue = (type: string, text: string): SingleValue | unde
       if (text === "infinity") return infinityDays
       return text === "-infinity" ? -infinityDays : parseDate(text)
     case "time":
-      return parseTime(text)
+      return parseTime(text, 6)
     case "timestamp":
     case "timestamptz":
       if (text === "infinity") return infinityMicros
-      return text === "-infinity" ? -infinityMicros : parseTimestamp(text)
+      return text === "-infinity" ? -infinityMicros : parseTimestamp(text, 6)
+    case "timestamp_ns":
+    case "timestamptz_ns":
+      if (text === "infinity") return infinityMicros
+      return text === "-infinity" ? -infinityMicros : parseTimestamp(text, 9)
     default: {
       const scale = decimalScale(type)
       if (scale !== null) return parseDecimal(text, scale)
@@ -77,21 +81,23 @@ const parseDate = (text: string): bigint | undefined => {
   return daysOf(year, Number(match[2]), Number(match[3]))
 }
 
-const parseTime = (text: string): bigint | undefined => {
-  const match = /^(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?$/.exec(text)
-  if (match === null) return undefined
+/** Units of 10^-digits seconds; undefined also when the text has more digits. */
+const parseTime = (text: string, digits: 6 | 9): bigint | undefined => {
+  const match = /^(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?$/.exec(text)
+  if (match === null || (match[4]?.length ?? 0) > digits) return undefined
   const seconds = Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3])
-  return BigInt(seconds) * 1_000_000n + BigInt((match[4] ?? "").padEnd(6, "0"))
+  return BigInt(seconds) * 10n ** BigInt(digits) + BigInt((match[4] ?? "").padEnd(digits, "0"))
 }
 
 /** `2020-01-02 03:04:05.5`, `0044-03-15 (BC) 00:00:00`, with `+00` or another offset behind it; a bare date is midnight. */
-const parseTimestamp = (text: string): bigint | undefined => {
+const parseTimestamp = (text: string, digits: 6 | 9): bigint | undefined => {
   const match = /^(\d{1,7}-\d{2}-\d{2}(?: \(BC\))?)(?:[ T]([\d:.]+)(Z|[+-]\d{2}(?::?\d{2}(?::\d{2})?)?)?)?$/.exec(text)
   if (match === null) return undefined
   const days = parseDate(match[1]!)
-  const micros = match[2] === undefined ? 0n : parseTime(match[2])
-  if (days === undefined || micros === undefined) return undefined
-  return days * dayMicros + micros - offsetMicros(match[3] ?? "Z")
+  const time = match[2] === undefined ? 0n : parseTime(match[2], digits)
+  if (days === undefined || time === undefined) return undefined
+  const perMicro = digits === 9 ? 1000n : 1n
+  return (days * dayMicros - offsetMicros(match[3] ?? "Z")) * perMicro + time
 }
 
 const offsetMicros = (offset: string): bigint => {
@@ -113,11 +119,14 @@ export const printSingleValue = (type: string, value: SingleValue): string => {
     case "date":
       return printDate(value as bigint)
     case "time":
-      return printTime(value as bigint)
+      return printTime(value as bigint, 6)
     case "timestamp":
-      return printTimestamp(value as bigint)
-    case "timestamptz": {
-      const text = printTimestamp(value as bigint)
+      return printTimestamp(value as bigint, 6)
+    case "timestamp_ns":
+      return printTimestamp(value as bigint, 9)
+    case "timestamptz":
+    case "timestamptz_ns": {
+      const text = printTimestamp(value as bigint, type === "timestamptz" ? 6 : 9)
       return text.endsWith("infinity") ? text : `${text}+00`
     }
     default: {
@@ -162,19 +171,21 @@ const printDate = (days: bigint): string => {
   return `${shown}-${two(month)}-${two(day)}${year > 0 ? "" : " (BC)"}`
 }
 
-const printTime = (micros: bigint): string => {
+const printTime = (units: bigint, digits: 6 | 9): string => {
   const two = (value: bigint) => String(value).padStart(2, "0")
-  const seconds = micros / 1_000_000n
-  const fraction = String(micros % 1_000_000n)
-    .padStart(6, "0")
+  const second = 10n ** BigInt(digits)
+  const seconds = units / second
+  const fraction = String(units % second)
+    .padStart(digits, "0")
     .replace(/0+$/, "")
   const clock = `${two(seconds / 3600n)}:${two((seconds / 60n) % 60n)}:${two(seconds % 60n)}`
   return fraction === "" ? clock : `${clock}.${fraction}`
 }
 
-const printTimestamp = (micros: bigint): string => {
-  if (micros === infinityMicros) return "infinity"
-  if (micros === -infinityMicros) return "-infinity"
-  const days = (micros - (((micros % dayMicros) + dayMicros) % dayMicros)) / dayMicros
-  return `${printDate(days)} ${printTime(micros - days * dayMicros)}`
+const printTimestamp = (units: bigint, digits: 6 | 9): string => {
+  if (units === infinityMicros) return "infinity"
+  if (units === -infinityMicros) return "-infinity"
+  const day = dayMicros * (digits === 9 ? 1000n : 1n)
+  const days = (units - (((units % day) + day) % day)) / day
+  return `${printDate(days)} ${printTime(units - days * day, digits)}`
 }

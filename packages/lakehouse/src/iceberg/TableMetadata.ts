@@ -1,9 +1,9 @@
 /**
- * A table's metadata file in memory (Iceberg spec v2, "Table Metadata Fields"); names are the spec's in camelCase.
+ * A table's metadata file in memory (Iceberg spec v2 and v3, "Table Metadata Fields"; v1 is read as v2); names are the spec's in camelCase.
  * Snapshot ids and sequence numbers are bigints: they do not fit a JavaScript number.
  */
 export interface TableMetadata {
-  readonly formatVersion: 2
+  readonly formatVersion: 2 | 3
   readonly tableUuid: string
   /** Absolute location of the table's folder, without a trailing slash. */
   readonly location: string
@@ -27,12 +27,20 @@ export interface TableMetadata {
   /** Of other writers; carried over as they are (64-bit numbers as bigint). */
   readonly statistics?: ReadonlyArray<unknown>
   readonly partitionStatistics?: ReadonlyArray<unknown>
+  /** v3 row lineage: the `_row_id` that the next row gets. */
+  readonly nextRowId?: bigint
+  /** v3; carried over as they are. */
+  readonly encryptionKeys?: ReadonlyArray<unknown>
+  /** Fields of the file that are not known here, by their names in it; carried over as they are. */
+  readonly unknownFields?: Readonly<Record<string, unknown>>
 }
 
 export interface PartitionSpec {
   readonly specId: number
   readonly fields: ReadonlyArray<{
     readonly sourceId: number
+    /** v3, transforms of several columns only; the first one is `sourceId`. */
+    readonly sourceIds?: ReadonlyArray<number>
     readonly fieldId: number
     readonly name: string
     /** `identity`, `bucket[16]`, `day`, … */
@@ -45,6 +53,8 @@ export interface SortOrder {
   readonly fields: ReadonlyArray<{
     readonly transform: string
     readonly sourceId: number
+    /** v3, transforms of several columns only; the first one is `sourceId`. */
+    readonly sourceIds?: ReadonlyArray<number>
     readonly direction: string
     readonly nullOrder: string
   }>
@@ -70,6 +80,10 @@ export interface Field {
   readonly required: boolean
   readonly type: IcebergType
   readonly doc?: string
+  /** v3: what rows of files without the column have; JSON single-value ("Appendix D"). */
+  readonly initialDefault?: unknown
+  /** v3: what writers put where a row says nothing. */
+  readonly writeDefault?: unknown
 }
 
 /** Primitive types by their spec name (`long`, `decimal(38,0)`, `timestamptz`, …) or a nested type. */
@@ -100,4 +114,7 @@ export interface Snapshot {
   /** `operation` and counts; our own keys start with `rat.`, for example `rat.run-id`. */
   readonly summary: Readonly<Record<string, string>>
   readonly schemaId: number
+  /** v3 row lineage: the first `_row_id` of rows that the snapshot added, and how many it assigned. */
+  readonly firstRowId?: bigint
+  readonly addedRows?: bigint
 }

@@ -10,10 +10,11 @@ import {
 } from "../iceberg/SingleValue.ts"
 import { printSingleValue } from "../iceberg/SingleValueText.ts"
 import type { Schema } from "../iceberg/TableMetadata.ts"
+import type { PredicateValue } from "./Predicate.ts"
 import { pruneFiles } from "./Pruning.ts"
-import type { ScanPredicate } from "./ScanPlanner.ts"
 
 type Row = SingleValue | null
+type Op = "=" | "<" | "<=" | ">" | ">=" | "is null" | "is not null"
 
 const schemaOf = (type: string): Schema => ({
   schemaId: 0,
@@ -27,7 +28,7 @@ const compare = (left: SingleValue, right: SingleValue): number => {
   return compareSingleValues(left, right)
 }
 
-const matches = (row: Row, op: ScanPredicate["op"], value: SingleValue): boolean => {
+const matches = (row: Row, op: Op, value: SingleValue): boolean => {
   if (op === "is null") return row === null
   if (op === "is not null") return row !== null
   if (row === null) return false
@@ -44,6 +45,9 @@ const fileOf = (type: string, rows: ReadonlyArray<Row>, says: "all" | "no counts
   const hasBounds = says !== "no bounds" && ordered.length > 0
   const counts = (count: number): ReadonlyMap<number, number> => new Map(says === "no counts" ? [] : [[1, count]])
   return {
+    content: "data",
+    specId: 0,
+    partition: [],
     filePath: "f",
     recordCount: rows.length,
     fileSizeBytes: 1,
@@ -78,10 +82,10 @@ const types: ReadonlyArray<readonly [type: string, values: fc.Arbitrary<SingleVa
   ["uuid", fc.constantFrom("00000000-0000-0000-0000-000000000000", "80000000-0000-4000-8000-000000000000")],
   ["binary", fc.uint8Array({ maxLength: 2 })],
 ]
-const op = fc.constantFrom<ScanPredicate["op"]>("=", "<", "<=", ">", ">=", "is null", "is not null")
+const op = fc.constantFrom<Op>("=", "<", "<=", ">", ">=", "is null", "is not null")
 
 /** The value as a caller may give it. */
-const given = (type: string, value: SingleValue): ReadonlyArray<NonNullable<ScanPredicate["value"]>> => {
+const given = (type: string, value: SingleValue): ReadonlyArray<PredicateValue> => {
   const text = printSingleValue(type, value)
   if (type === "date") return [text, new Date(Number(value) * 86_400_000)]
   if (type.startsWith("timestamp")) return [text, new Date(Number(value) / 1000)]
@@ -99,7 +103,7 @@ describe("Pruning", () => {
         fc.property(fc.array(row, { minLength: 1, maxLength: 4 }), says, op, values, (rows, known, operator, value) => {
           const file = fileOf(type, rows, known)
           for (const form of given(type, value)) {
-            const kept = pruneFiles(schemaOf(type), [file], [{ column: "C", op: operator, value: form }])
+            const kept = pruneFiles(schemaOf(type), [], [file], [{ column: "C", op: operator, value: form }])
             if (rows.some((each) => matches(each, operator, value))) assert.strictEqual(kept.length, 1)
           }
         }),
@@ -109,9 +113,10 @@ describe("Pruning", () => {
   }
 
   it("files whose bounds or counts exclude every row are left out", () => {
-    const left = (type: string, rows: ReadonlyArray<Row>, operator: ScanPredicate["op"], value?: string | number) =>
+    const left = (type: string, rows: ReadonlyArray<Row>, operator: Op, value?: string | number) =>
       pruneFiles(
         schemaOf(type),
+        [],
         [fileOf(type, rows, "all")],
         [{ column: "c", op: operator, ...(value === undefined ? {} : { value }) }],
       ).length === 0
@@ -131,7 +136,7 @@ describe("Pruning", () => {
 
   it("values that are none of the column's type, and unknown columns, prune nothing", () => {
     const kept = (type: string, row: Row, column: string, value: string | number | bigint | boolean | Date) =>
-      pruneFiles(schemaOf(type), [fileOf(type, [row], "all")], [{ column, op: "=", value }]).length === 1
+      pruneFiles(schemaOf(type), [], [fileOf(type, [row], "all")], [{ column, op: "=", value }]).length === 1
     assert.isTrue(kept("int", 1n, "c", 1.5))
     assert.isTrue(kept("int", 1n, "c", "abc"))
     assert.isTrue(kept("date", 1n, "c", new Date(1000)))
@@ -142,7 +147,7 @@ describe("Pruning", () => {
 
   it("files must satisfy all predicates", () => {
     const files = [1n, 2n, 3n].map((value) => fileOf("int", [value], "all"))
-    const kept = pruneFiles(schemaOf("int"), files, [
+    const kept = pruneFiles(schemaOf("int"), [], files, [
       { column: "c", op: ">", value: 1 },
       { column: "c", op: "<", value: 3 },
     ])

@@ -1,117 +1,147 @@
 import type { DataFile } from "../iceberg/DataFile.ts"
-import { compareSingleValues, decodeSingleValue, type SingleValue } from "../iceberg/SingleValue.ts"
-import { parseSingleValue } from "../iceberg/SingleValueText.ts"
-import type { Field, Schema } from "../iceberg/TableMetadata.ts"
-import type { ScanPredicate } from "./ScanPlanner.ts"
+import type { ManifestFile } from "../iceberg/ManifestList.ts"
+import { type PartitionField, partitionFields } from "../iceberg/PartitionSpec.ts"
+import type { SingleValue } from "../iceberg/SingleValue.ts"
+import type { Field, PartitionSpec, Schema } from "../iceberg/TableMetadata.ts"
+import { projectComparison } from "./PartitionProjection.ts"
+import { type Comparison, type PlainPredicate, type ScanPredicate, withoutNot } from "./Predicate.ts"
+import { typedComparison } from "./TypedComparison.ts"
+import { decodeBound, rangeCanMatch, type TypedComparison, type ValueRange } from "./ValueRange.ts"
 
-/**
- * Which files can be left out because no row of them satisfies all predicates, judged by the manifest's statistics
- * (Iceberg spec v2, "Scan Planning"). Invariant: a file with a matching row is never left out; whatever is not known
- * (no statistics, a value that is none of the column's type) keeps the file.
- *
- * Rows match as in DuckDB: a comparison with NULL never holds, NaN is greater than every other number and equal to
- * itself, -0 equals 0. Bounds of strings and binaries may be shortened, so they are bounds and not values: `=`, `<`, …
- * compare with them, nothing concludes that a bound occurs.
+/*
+ * Which files and manifests can be left out because no row of them satisfies all predicates, judged by partition values and the
+ * manifests' statistics (Iceberg spec, "Scan Planning"). Invariant: a file with a matching row is never left out; whatever is
+ * not known (no statistics, a value that is none of the column's type, an unknown transform) keeps the file.
  */
-export const pruneFiles = (
-  schema: Schema,
-  files: ReadonlyArray<DataFile>,
-  predicates: ReadonlyArray<ScanPredicate>,
-): ReadonlyArray<DataFile> => {
-  const tests = predicates.flatMap((predicate) => {
-    const field = fieldNamed(schema, predicate.column)
-    return field === undefined ? [] : [(file: DataFile) => canMatch(field, file, predicate)]
-  })
-  return tests.length === 0 ? files : files.filter((file) => tests.every((test) => test(file)))
-}
 
 /** As DuckDB does: regardless of case. */
 export const fieldNamed = (schema: Schema, name: string): Field | undefined =>
   schema.fields.find((field) => field.name.toLowerCase() === name.toLowerCase())
 
-const canMatch = (field: Field, file: DataFile, predicate: ScanPredicate): boolean => {
-  const { id, type } = field
+type Test<A> = (item: A) => boolean
+
+const keepAll = () => true
+
+/** A test of a whole predicate from one of its comparisons. */
+const testOf = <A>(predicate: PlainPredicate, leaf: (comparison: Comparison) => Test<A>): Test<A> => {
+  if (!("of" in predicate)) return leaf(predicate)
+  const tests = predicate.of.map((part) => testOf(part, leaf))
+  return predicate.op === "and"
+    ? (item) => tests.every((test) => test(item))
+    : (item) => tests.some((test) => test(item))
+}
+
+const plainPredicates = (predicates: ReadonlyArray<ScanPredicate>): ReadonlyArray<PlainPredicate> =>
+  predicates.map((predicate) => withoutNot(predicate)).filter((predicate) => predicate !== null)
+
+/** Comparisons of partition fields that follow from a comparison of a column, by spec. */
+const projections = (
+  schema: Schema,
+  specs: ReadonlyArray<PartitionSpec>,
+  field: Field,
+  typed: TypedComparison,
+): ReadonlyMap<
+  number,
+  ReadonlyArray<{ readonly index: number; readonly field: PartitionField; readonly typed: TypedComparison }>
+> =>
+  new Map(
+    specs.map((spec) => [
+      spec.specId,
+      spec.fields.some(({ sourceId }) => sourceId === field.id)
+        ? partitionFields(spec, [schema], schema.schemaId).flatMap((part, index) => {
+            if (part.sourceId !== field.id || typeof field.type !== "string") return []
+            const projected = projectComparison(part.transform, field.type, typed)
+            return projected === undefined ? [] : [{ index, field: part, typed: projected }]
+          })
+        : [],
+    ]),
+  )
+
+export const pruneFiles = (
+  schema: Schema,
+  specs: ReadonlyArray<PartitionSpec>,
+  files: ReadonlyArray<DataFile>,
+  predicates: ReadonlyArray<ScanPredicate>,
+): ReadonlyArray<DataFile> => {
+  const leaf = (comparison: Comparison): Test<DataFile> => {
+    const field = fieldNamed(schema, comparison.column)
+    if (field === undefined) return keepAll
+    const { id, type } = field
+    // Counts inside nested columns are of their leaves.
+    if (typeof type !== "string") return keepAll
+    const typed = typedComparison(type, comparison)
+    if (typed === undefined) {
+      // Whatever the value is: nothing compares with NULL.
+      return (file) => comparison.op === "is null" || !fileRange(id, type, file).isAllNull
+    }
+    const projected = projections(schema, specs, field, typed)
+    return (file) =>
+      rangeCanMatch(fileRange(id, type, file), typed) &&
+      (projected.get(file.specId) ?? []).every((part) =>
+        rangeCanMatch(partitionRange(file.partition[part.index]), part.typed),
+      )
+  }
+  const tests = plainPredicates(predicates).map((predicate) => testOf(predicate, leaf))
+  return tests.length === 0 ? files : files.filter((file) => tests.every((test) => test(file)))
+}
+
+const fileRange = (id: number, type: string, file: DataFile): ValueRange => {
   const values = file.valueCounts.get(id)
   const nulls = file.nullValueCounts.get(id)
-  // Counts inside nested columns are of their leaves; a column that the file lacks has no counts at all.
-  const hasNulls = typeof type !== "string" || nulls !== 0
-  const isAllNull = typeof type === "string" && values !== undefined && nulls === values
-  if (predicate.op === "is null") return hasNulls
-  if (predicate.op === "is not null") return !isAllNull
-  if (isAllNull) return false
-  const value = typeof type === "string" ? valueOf(type, predicate.value) : undefined
-  if (typeof type !== "string" || value === undefined) return true
-  const bound = (bounds: ReadonlyMap<number, Uint8Array>): SingleValue | undefined => {
-    const bytes = bounds.get(id)
-    const decoded = bytes === undefined ? undefined : decodeSingleValue(type, bytes)
-    return Number.isNaN(decoded) ? undefined : decoded
-  }
-  const lower = bound(file.lowerBounds)
-  const upper = bound(file.upperBounds)
-  const isFloating = type === "float" || type === "double"
-  // Bounds speak of numbers only; a NaN among the values lies above them all.
-  const mayHoldNan = isFloating && file.nanValueCounts.get(id) !== 0
-  if (Number.isNaN(value))
-    return predicate.op === "<" || predicate.op === "<=" ? true : predicate.op === ">" ? false : mayHoldNan
-  const isBelow = (left: SingleValue | undefined, right: SingleValue) =>
-    left === undefined || compareSingleValues(left, right) < 0
-  const isAtMost = (left: SingleValue | undefined, right: SingleValue) =>
-    left === undefined || compareSingleValues(left, right) <= 0
-  const isAbove = (left: SingleValue | undefined, right: SingleValue) =>
-    left === undefined || compareSingleValues(left, right) > 0
-  const isAtLeast = (left: SingleValue | undefined, right: SingleValue) =>
-    left === undefined || compareSingleValues(left, right) >= 0
-  switch (predicate.op) {
-    case "=":
-      return isAtMost(lower, value) && isAtLeast(upper, value)
-    case "<":
-      return isBelow(lower, value)
-    case "<=":
-      return isAtMost(lower, value)
-    case ">":
-      return mayHoldNan || isAbove(upper, value)
-    case ">=":
-      return mayHoldNan || isAtLeast(upper, value)
+  return {
+    lower: decodeBound(type, file.lowerBounds.get(id)),
+    upper: decodeBound(type, file.upperBounds.get(id)),
+    // A column that the file lacks has no counts at all.
+    hasNulls: nulls !== 0,
+    isAllNull: values !== undefined && nulls === values,
+    mayHoldNan: (type === "float" || type === "double") && file.nanValueCounts.get(id) !== 0,
   }
 }
 
-/**
- * A predicate's value as one of the column's type. Undefined when it is not exactly one (1.5 against an integer column, a
- * date against a number): then nothing is concluded.
- */
-const valueOf = (type: string, value: ScanPredicate["value"]): SingleValue | undefined => {
-  if (value === undefined) return undefined
-  if (type === "float" || type === "double") return floatingValue(type, value)
-  if (value instanceof Date) {
-    const millis = value.getTime()
-    if (Number.isNaN(millis)) return undefined
-    if (type === "date") return millis % 86_400_000 === 0 ? BigInt(millis / 86_400_000) : undefined
-    return type === "timestamp" || type === "timestamptz" ? BigInt(millis) * 1000n : undefined
-  }
-  if (typeof value === "boolean") return type === "boolean" ? value : undefined
-  if (typeof value === "bigint" || typeof value === "number") {
-    const isNumeric = type === "int" || type === "long" || type.startsWith("decimal")
-    return isNumeric ? parseSingleValue(type, String(value)) : undefined
-  }
-  // Blobs have several texts in SQL; the one in statistics is none of them. A timestamptz without an offset depends on
-  // the session's time zone.
-  if (type === "binary" || type.startsWith("fixed")) return undefined
-  if (type === "timestamptz" && !/(Z|[+-]\d{2}(:?\d{2}){0,2}|infinity)$/.test(value.slice(10))) return undefined
-  return parseSingleValue(type, value)
-}
+const partitionRange = (value: SingleValue | null | undefined): ValueRange => ({
+  lower: value === null || Number.isNaN(value) ? undefined : value,
+  upper: value === null || Number.isNaN(value) ? undefined : value,
+  hasNulls: value === null || value === undefined,
+  isAllNull: value === null,
+  mayHoldNan: value === undefined || Number.isNaN(value),
+})
 
-const floatingValue = (type: string, value: string | number | bigint | boolean | Date): number | undefined => {
-  const number =
-    typeof value === "number"
-      ? value
-      : typeof value === "string"
-        ? /^nan$/i.test(value)
-          ? Number.NaN
-          : parseSingleValue("double", value)
-        : typeof value === "bigint" && BigInt(Number(value)) === value
-          ? Number(value)
-          : undefined
-  // A comparison of FLOAT with a constant may be made in FLOAT or in DOUBLE: only values that are both are safe.
-  if (typeof number !== "number") return undefined
-  return type === "double" || Number.isNaN(number) || Math.fround(number) === number ? number : undefined
+/** Whether a manifest of data files may list one with matching rows, by the summaries of partition values in the manifest list. */
+export const manifestPruning = (
+  schema: Schema,
+  specs: ReadonlyArray<PartitionSpec>,
+  predicates: ReadonlyArray<ScanPredicate>,
+): Test<ManifestFile> => {
+  const leaf = (comparison: Comparison): Test<ManifestFile> => {
+    const field = fieldNamed(schema, comparison.column)
+    if (field === undefined || typeof field.type !== "string") return keepAll
+    const typed = typedComparison(field.type, comparison)
+    if (typed === undefined) return keepAll
+    const projected = projections(schema, specs, field, typed)
+    return (line) =>
+      (projected.get(line.partitionSpecId) ?? []).every((part) => {
+        const summary = line.partitions?.[part.index]
+        if (summary === undefined) return true
+        const lower = decodeBound(part.field.type, summary.lowerBound)
+        const upper = decodeBound(part.field.type, summary.upperBound)
+        const isFloating = part.field.type === "float" || part.field.type === "double"
+        const mayHoldNan = isFloating && summary.containsNan !== false
+        return rangeCanMatch(
+          {
+            lower,
+            upper,
+            hasNulls: summary.containsNull,
+            isAllNull:
+              summary.containsNull &&
+              !mayHoldNan &&
+              summary.lowerBound === undefined &&
+              summary.upperBound === undefined,
+            mayHoldNan,
+          },
+          part.typed,
+        )
+      })
+  }
+  const tests = plainPredicates(predicates).map((predicate) => testOf(predicate, leaf))
+  return (line) => tests.every((test) => test(line))
 }

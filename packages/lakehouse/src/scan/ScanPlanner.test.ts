@@ -185,6 +185,9 @@ layer(TestTables, { excludeTestServices: true })("ScanPlanner", (it) => {
       yield* store.putFile(store.keyOf(filePath), path)
       const none = new Map<number, never>()
       const file = {
+        content: "data" as const,
+        specId: 0,
+        partition: [],
         filePath,
         recordCount: 1,
         fileSizeBytes: 1,
@@ -198,10 +201,17 @@ layer(TestTables, { excludeTestServices: true })("ScanPlanner", (it) => {
       const table = yield* tables.commit({
         base: created,
         location: created.metadata.location,
-        operation: "append",
-        schema,
-        lastColumnId: 91,
-        dataFiles: [file],
+        updates: [
+          { action: "add-schema", schema: schema },
+          { action: "set-current-schema", schemaId: -1 },
+        ],
+        snapshot: {
+          operation: "append",
+          added: [file],
+          addedDeletes: [],
+          removed: new Set(),
+          removedDeletes: new Set(),
+        },
         runId: "run-1",
       })
       assert.deepStrictEqual(yield* readTable(table.metadataLocation, { suffix: "order by renamed" }), [
@@ -250,7 +260,18 @@ layer(TestTables, { excludeTestServices: true })("ScanPlanner", (it) => {
           { id: 50, name: "new", required: false, type: "uuid" },
         ],
       }
-      const sql = relationOf(changed, table.metadata.schemas, files, pathOfLocation)
+      const sql = relationOf(
+        {
+          schema: changed,
+          schemas: table.metadata.schemas,
+          specs: [],
+          files,
+          applied: new Map(),
+          vectors: new Map(),
+          inspected: new Map(),
+        },
+        pathOfLocation,
+      )
       assert.deepStrictEqual(yield* duck.rows(sql), [{ "it's renamed": "x", a: "1", s: { p: 1 }, new: null }])
     }),
   )

@@ -105,6 +105,16 @@ const settingsOf = Effect.fnUntraced(function* (
 })
 
 export const StoreConfig = {
+  /** The S3 settings that the environment gives; null when objects are files. For those who sign requests to the store. */
+  s3FromConfig: (options: {
+    readonly dataFolder: string
+  }): Effect.Effect<S3Settings | null, StoreMisconfigured | Config.ConfigError> =>
+    Effect.gen(function* () {
+      const config = yield* storeConfig
+      return Option.isNone(config.endpoint) && Option.isNone(config.bucket)
+        ? null
+        : yield* settingsOf(config, join(options.dataFolder, "cache"))
+    }),
   /** The store that the environment asks for; files live in `<dataFolder>/store`, copies of S3 objects in `<dataFolder>/cache`. */
   layerFromConfig: (options: {
     readonly dataFolder: string

@@ -2,14 +2,27 @@ import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { decodeSingleValue } from "../iceberg/SingleValue.ts"
+import { copySql } from "./CopySql.ts"
 import { type CopyRow, writtenFiles } from "./CopyStats.ts"
-import { planWrite } from "./ResultSchema.ts"
+import { defaultEvolution, planWrite } from "./ResultSchema.ts"
 import { TestDuckDb } from "./TestTable.ts"
 
 const written = Effect.fnUntraced(function* (query: string, options = "") {
   const duck = yield* TestDuckDb
-  const plan = yield* planWrite({ table: "t", base: null, operation: "overwrite", columns: yield* duck.columns(query) })
-  const sql = plan.copySql(query, join(duck.folder, `stats-${Math.random()}`))
+  const plan = yield* planWrite({
+    table: "t",
+    base: null,
+    replaces: true,
+    columns: yield* duck.columns(query),
+    added: [],
+    evolution: defaultEvolution,
+  })
+  const sql = copySql({
+    query: plan.select(query),
+    schema: plan.schema,
+    target: join(duck.folder, `stats-${Math.random()}`),
+    fileSizeBytes: 1_000_000_000,
+  })
   const rows: ReadonlyArray<CopyRow> = yield* duck.rows(
     options === "" ? sql : sql.replace(/file_size_bytes \d+/, options),
   )

@@ -74,7 +74,10 @@ const dataFileOf = (row: CopyRow, leaves: ReadonlyMap<string, Leaf>, filePath: s
     if (short !== undefined) upperBounds.set(leaf.id, encodeSingleValue(leaf.type, short))
   }
   return {
+    content: "data",
     filePath,
+    specId: 0,
+    partition: [],
     recordCount: Number(row.count),
     fileSizeBytes: Number(row.file_size_bytes),
     columnSizes,

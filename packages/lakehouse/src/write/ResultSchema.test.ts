@@ -2,7 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Column } from "@rat/domain"
 import { Effect } from "effect"
 import type { TableCommit } from "../iceberg/IcebergTable.ts"
-import { planWrite, type SchemaMismatch } from "./ResultSchema.ts"
+import { defaultEvolution, planWrite, type SchemaMismatch } from "./ResultSchema.ts"
 import { readTable, TestDuckDb, TestTables, writeTable } from "./TestTable.ts"
 
 const columns = (...pairs: ReadonlyArray<readonly [string, string]>) =>
@@ -31,10 +31,12 @@ layer(TestTables, { excludeTestServices: true })("ResultSchema", (it) => {
         const plan = yield* planWrite({
           table: "t",
           base: base.metadata,
-          operation: "append",
+          replaces: false,
+          added: [],
+          evolution: defaultEvolution,
           columns: columns(["name", '"NULL"']),
         })
-        assert.include(plan.copySql("select null as name", "/t"), 'cast("name" as VARCHAR) as "name"')
+        assert.include(plan.select("select null as name"), 'cast("name" as VARCHAR) as "name"')
       }),
   )
 
@@ -44,7 +46,9 @@ layer(TestTables, { excludeTestServices: true })("ResultSchema", (it) => {
       const plan = planWrite({
         table: "ns.silver.mismatch",
         base: base.metadata,
-        operation: "append",
+        replaces: false,
+        added: [],
+        evolution: { ...defaultEvolution, onChange: "fail" },
         columns: columns(
           ["id", "BIGINT"],
           ["name", "VARCHAR"],
@@ -68,10 +72,11 @@ layer(TestTables, { excludeTestServices: true })("ResultSchema", (it) => {
       const first = yield* create("evolve", "select 1 as a, 'x' as b, {'p': 1, 'q': [true]} as s")
       const second = yield* writeTable({
         name: "evolve",
-        query: "select {'p': 2, 'q': [false]} as s, 2::bigint as A, 'y' as \"B\", 5 as d",
+        query: "select {'p': 2, 'q': [false]} as s, 'two' as A, 'y' as \"B\", 5 as d",
         runId: "run-1",
         operation: "overwrite",
         base: first,
+        evolution: { allowDestructive: true },
       })
       const idsOf = (table: TableCommit) =>
         Object.fromEntries(
@@ -86,12 +91,12 @@ layer(TestTables, { excludeTestServices: true })("ResultSchema", (it) => {
       assert.isAbove(after.A!, first.metadata.lastColumnId)
       assert.strictEqual(second.metadata.lastColumnId, first.metadata.lastColumnId + 2)
       assert.deepStrictEqual(yield* readTable(second.metadataLocation), [
-        { s: { p: 2, q: [false] }, A: "2", B: "y", d: 5 },
+        { s: { p: 2, q: [false] }, A: "two", B: "y", d: 5 },
       ])
       // Back to the first shape: its schema gets its id again.
       const third = yield* writeTable({
         name: "evolve",
-        query: "select {'p': 2, 'q': [false]} as s, 2::bigint as A, 'y' as \"B\", 5 as d",
+        query: "select {'p': 2, 'q': [false]} as s, 'two' as A, 'y' as \"B\", 5 as d",
         runId: "run-2",
         operation: "overwrite",
         base: second,
@@ -108,7 +113,9 @@ layer(TestTables, { excludeTestServices: true })("ResultSchema", (it) => {
           planWrite({
             table: "t",
             base: null,
-            operation: "overwrite",
+            replaces: true,
+            added: [],
+            evolution: defaultEvolution,
             columns: columns(...names.map((name) => [name, "INTEGER"] as const)),
           }),
         )

@@ -1,8 +1,12 @@
-import type { Column } from "@rat/domain"
+import { type Column, didYouMean } from "@rat/domain"
 import { Effect, Schema } from "effect"
-import { duckTypeOf, type StoredColumn, storedColumn, widens } from "../engine/TypeMap.ts"
-import type { Field, IcebergType, TableMetadata, Schema as TableSchema } from "../iceberg/TableMetadata.ts"
+import { duckTypeOf, type StoredColumn, storedColumn, unwritable } from "../engine/TypeMap.ts"
+import type { MetadataUpdate } from "../iceberg/MetadataUpdate.ts"
+import type { Field, TableMetadata, Schema as TableSchema } from "../iceberg/TableMetadata.ts"
 import { quoteName, quoteText } from "../scan/SqlText.ts"
+import { type ColumnDefault, columnDefault } from "./ColumnDefault.ts"
+import { type Renames, renameCircles } from "./ColumnRenames.ts"
+import { type EvolutionContext, evolveFields, isSameName, newField, type ResultField } from "./SchemaEvolution.ts"
 
 /** The result's columns do not fit the table, or a type has no Iceberg counterpart. Lists every column. */
 export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>()("SchemaMismatch", {
@@ -14,109 +18,293 @@ export class SchemaMismatch extends Schema.TaggedError<SchemaMismatch>()("Schema
   }
 }
 
+/** What a pipeline says about changes of its table's columns. */
+export interface Evolution {
+  /** `evolve` changes the table, `fail` refuses, `ignore` leaves new columns out and missing ones NULL. */
+  readonly onChange: "evolve" | "fail" | "ignore"
+  /** Whether columns may go (where the result replaces all rows) and start anew with another type. */
+  readonly allowDestructive: boolean
+  /** Announced renames, old name to new name (`struct.field` inside structs); those that do not apply do nothing. */
+  readonly renames: Renames
+  /** JSON values of columns that a result lacks; in v3 tables also what old rows have in a column that is added. */
+  readonly defaults: Readonly<Record<string, unknown>>
+  /** The merge key: the table's identifier fields, where the specification allows them (required, primitive, no floats). */
+  readonly identifier: ReadonlyArray<string>
+  /** Comments by column. */
+  readonly docs: Readonly<Record<string, string>>
+}
+
+/** What holds where nobody says anything. */
+export const defaultEvolution: Evolution = {
+  onChange: "evolve",
+  allowDestructive: false,
+  renames: {},
+  defaults: {},
+  identifier: [],
+  docs: {},
+}
+
 /** How a result is written so that it becomes files of the table. */
 export interface WritePlan {
   /** Schema of the new files, field ids assigned; ids of columns that the table has stay the same. */
   readonly schema: TableSchema
   readonly lastColumnId: number
-  /** Columns of the table that an appended result lacks: its rows have NULL there. */
+  /** Changes of the table's metadata that come before the snapshot; empty when nothing changes. */
+  readonly updates: ReadonlyArray<MetadataUpdate>
+  /** Columns of the table that the result lacks: its rows have NULL, or the column's default, there. */
   readonly missing: ReadonlyArray<string>
-  /**
-   * `copy (select <casts> from (<query>)) to '<folder>' (format parquet, field_ids …, return_stats …)` for a source
-   * query (one statement, no semicolon) and a target folder. DuckDB makes the folder, its parent must be there; a folder
-   * that holds anything is refused. The rows it returns are what `write/CopyStats` reads.
-   */
-  readonly copySql: (query: string, target: string) => string
+  /** What changes about the table's columns, in sentences for the log (no capital, no full stop). */
+  readonly changes: ReadonlyArray<string>
+  /** Names of what `select` gives: the schema's columns but for those that the strategy adds. */
+  readonly columns: ReadonlyArray<string>
+  /** `select <casts> from (<query>)`: a query's rows in the table's column order and types. The query may end in a comment. */
+  readonly select: (query: string) => string
 }
 
-/**
- * Plans the write of a result with `columns` (DuckDB's type names, in result order). `append` needs the table's
- * columns by name (any order; missing nullable ones become NULL; new or retyped ones are a mismatch, except that a
- * narrower type is widened where every value stays the same: INTEGER into BIGINT, FLOAT into DOUBLE, …), `overwrite`
- * takes the result's columns and keeps the field ids of those whose name and type stay. Names are compared as DuckDB
- * does, without regard to case.
- */
-export type PlanWrite = (write: {
+export interface PlannedWrite {
   readonly table: string
   readonly base: TableMetadata | null
-  readonly operation: "append" | "overwrite"
+  /** The result takes the place of all rows. */
+  readonly replaces: boolean
+  /** The result's columns with DuckDB's type names, in result order. */
   readonly columns: ReadonlyArray<Column>
-}) => Effect.Effect<WritePlan, SchemaMismatch>
-
-/**
- * A file is closed when it exceeds this. Large enough for few files, small enough that a slot's disk, a multipart upload
- * and pruning by bounds gain from it.
- */
-const fileSizeBytes = 256 * 1024 * 1024
-
-export const planWrite: PlanWrite = Effect.fnUntraced(function* (write) {
-  const problems = nameProblems(write.columns)
-  const base = write.base
-  const current = base?.schemas.find((schema) => schema.schemaId === base.currentSchemaId) ?? null
-  let lastColumnId = base?.lastColumnId ?? 0
-  const nextId = () => ++lastColumnId
-
-  const stored = write.columns.map((column) => {
-    const known = findField(current, column.name)
-    // The id of the column itself comes before those inside it.
-    const before = lastColumnId
-    const id = nextId()
-    const result = storedColumn(column.name, column.type, nextId)
-    if ("problem" in result) {
-      problems.push(result.problem)
-      return null
-    }
-    if (known !== undefined && sameType(known.type, result.column.type)) {
-      lastColumnId = before
-      return {
-        field: { ...known, name: column.name },
-        column: result.column,
-        duckType: column.type,
-        source: column.name,
-      }
-    }
-    const field: Field = { id, name: column.name, required: false, type: result.column.type }
-    return { field, column: result.column, duckType: column.type, source: column.name }
-  })
-  const fitting = stored.filter((entry) => entry !== null)
-
-  const planned =
-    write.operation === "append" && current !== null
-      ? appendColumns(current, fitting, write.columns, problems)
-      : fitting.map(({ column, field, source }) => ({ field, value: column.expression(quoteName(source)) }))
-  if (problems.length > 0) return yield* new SchemaMismatch({ table: write.table, problems })
-  const isAppend = write.operation === "append" && base !== null && current !== null
-  const fields = planned.map((entry) => entry.field)
-  return {
-    schema: isAppend ? current : { schemaId: 0, fields, identifierFieldIds: [] },
-    lastColumnId: isAppend ? base.lastColumnId : lastColumnId,
-    missing: fields.flatMap(({ name }) =>
-      write.columns.some((column) => isSameName(column.name, name)) ? [] : [name],
-    ),
-    copySql: (query, target) => {
-      const list = planned.map(({ field, value }) => `${value} as ${quoteName(field.name)}`).join(", ")
-      const ids = fields.map((field) => `${quoteName(field.name)}: ${fieldIds(field.id, field.type)}`).join(", ")
-      // Line breaks around the query: it may end in a comment. Snappy: on 10 M rows of six columns zstd costs 1.3 (level 1)
-      // to 1.6 times the whole COPY. Row groups are DuckDB's 122,880 rows: larger ones cost 2.5 times on two cores.
-      return `copy (select ${list} from (\n${query}\n)) to ${quoteText(target)} (format parquet, compression snappy, field_ids {${ids}}, return_stats true, file_size_bytes ${fileSizeBytes})`
-    },
-  } satisfies WritePlan
-})
-
-interface Entry {
-  readonly field: Field
-  readonly column: StoredColumn
-  readonly duckType: string
-  /** The result's name of the column, which may differ from the table's in case. */
-  readonly source: string
+  /** Columns that the strategy adds to the result's. */
+  readonly added: ReadonlyArray<{ readonly name: string; readonly type: string }>
+  readonly evolution: Evolution
+  /** Of the Iceberg format that the table shall have; null or absent leaves it (a new table has 2). */
+  readonly formatVersion?: 2 | 3 | null
 }
 
-const isSameName = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
+/** Names of circles of renames that were carried out ("a>b,…"): see ColumnRenames. */
+const renamedProperty = "rat.renamed-in-circles"
 
-const findField = (schema: TableSchema | null, name: string): Field | undefined =>
-  schema?.fields.find((field) => isSameName(field.name, name))
+/**
+ * Plans the write of a result. Names are compared as DuckDB does, without regard to case. Columns of the result meet those of the
+ * table by name and take their field ids; a narrower type is widened where every value stays the same, a wider one widens the
+ * table where Iceberg allows it. What else differs is up to `evolution`.
+ */
+export const planWrite: (write: PlannedWrite) => Effect.Effect<WritePlan, SchemaMismatch> = Effect.fnUntraced(
+  function* (write) {
+    const { base, evolution } = write
+    const problems = nameProblems(write.columns, write.added)
+    const changes: Array<string> = []
+    const current = base?.schemas.find((schema) => schema.schemaId === base.currentSchemaId) ?? null
+    const formatVersion = formatVersionOf(write, problems)
+    let lastColumnId = base?.lastColumnId ?? 0
+    const nextId = () => ++lastColumnId
 
-const nameProblems = (columns: ReadonlyArray<Column>): Array<string> => {
+    const stored = new Map<string, StoredColumn>()
+    const result = [...write.columns, ...write.added].flatMap((column): ReadonlyArray<ResultField> => {
+      const outcome = storedColumn(column.name, column.type, formatVersion)
+      if ("problem" in outcome) problems.push(outcome.problem)
+      else stored.set(column.name.toLowerCase(), outcome.column)
+      // A column without a type of its own is still there: it must not count as missing.
+      return [{ name: column.name, type: "problem" in outcome ? "unknown" : outcome.column.type }]
+    })
+
+    const circles = renameCircles(evolution.renames)
+    const done = new Set(base?.properties[renamedProperty]?.split(","))
+    const context: EvolutionContext = {
+      replaces: write.replaces,
+      onChange: evolution.onChange,
+      allowDestructive: evolution.allowDestructive,
+      formatVersion,
+      renames: evolution.renames,
+      isRenameDone: (circle) => done.has(circle),
+      hasDefault: (path) => Object.keys(evolution.defaults).some((name) => isSameName(name, path)),
+      pinned: pinnedColumns(base),
+      nextId,
+      isAnnounced: (path) => write.added.some(({ name }) => isSameName(name, path)),
+      problems,
+      changes,
+    }
+    const evolved =
+      current === null
+        ? result.map((column) => newField(column, nextId))
+        : evolveFields(current.fields, result, "", context)
+    const fields = strategyColumnsLast(evolved, write, current)
+    const defaults = defaultsOf(fields, evolution, problems)
+    const described = describeFields(fields, defaults, current, write, formatVersion, changes)
+    const schema: TableSchema = {
+      schemaId: 0,
+      fields: described,
+      identifierFieldIds: identifierOf(described, current, write, problems),
+    }
+    const planned = described.filter(({ name }) => !write.added.some((column) => isSameName(column.name, name)))
+    const values = planned.map((field) => {
+      const column = write.columns.find(({ name }) => isSameName(name, field.name))
+      const source = stored.get(field.name.toLowerCase())
+      const name = quoteText(`column "${field.name}" of table ${write.table} may not be NULL`)
+      if (column !== undefined) {
+        const value = source?.expression(quoteName(column.name), field.type) ?? quoteName(column.name)
+        return field.required
+          ? `case when ${quoteName(column.name)} is null then error(${name}) else ${value} end`
+          : value
+      }
+      const fallback = defaults.get(field.id)
+      if (fallback !== undefined) return fallback.sql
+      if (field.required) problems.push(`column "${field.name}" is missing and may not be NULL`)
+      return `cast(null as ${duckTypeOf(field.type)})`
+    })
+    for (const field of described) {
+      const reason = unwritable(field.type)
+      if (reason !== null) problems.push(`column "${field.name}": ${reason}`)
+    }
+    if (problems.length > 0) return yield* new SchemaMismatch({ table: write.table, problems: [...new Set(problems)] })
+
+    const isSame =
+      current !== null &&
+      JSON.stringify(current.fields, bigints) === JSON.stringify(schema.fields, bigints) &&
+      String(current.identifierFieldIds) === String(schema.identifierFieldIds)
+    const list = planned.map((field, index) => `${values[index]} as ${quoteName(field.name)}`).join(", ")
+    const updates: Array<MetadataUpdate> = []
+    if (formatVersion !== (base?.formatVersion ?? 2)) updates.push({ action: "upgrade-format-version", formatVersion })
+    if (!isSame) {
+      updates.push({ action: "add-schema", schema, lastColumnId }, { action: "set-current-schema", schemaId: -1 })
+    }
+    if (circles.join(",") !== (base?.properties[renamedProperty] ?? "")) {
+      updates.push(
+        circles.length === 0
+          ? { action: "remove-properties", removals: [renamedProperty] }
+          : { action: "set-properties", updates: { [renamedProperty]: circles.join(",") } },
+      )
+    }
+    return {
+      schema: isSame ? current : schema,
+      lastColumnId,
+      updates,
+      missing: planned.flatMap(({ name }) =>
+        write.columns.some((column) => isSameName(column.name, name)) ? [] : [name],
+      ),
+      changes,
+      columns: planned.map(({ name }) => name),
+      // Line breaks around the query: it may end in a comment.
+      select: (query) => `select ${list} from (\n${query}\n)`,
+    } satisfies WritePlan
+  },
+)
+
+const bigints = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value)
+
+const formatVersionOf = ({ base, formatVersion }: PlannedWrite, problems: Array<string>): 2 | 3 => {
+  const wanted = formatVersion ?? base?.formatVersion ?? 2
+  if (base === null || wanted >= base.formatVersion) return wanted
+  problems.push(
+    `it has Iceberg format version ${base.formatVersion}, which cannot be lowered: remove format_version: ${wanted}`,
+  )
+  return base.formatVersion
+}
+
+/** Field ids that the table's partitioning or sort order reads, and the setting that says so. */
+const pinnedColumns = (base: TableMetadata | null): ReadonlyMap<number, string> => {
+  const pinned = new Map<number, string>()
+  const order = base?.sortOrders.find(({ orderId }) => orderId === base.defaultSortOrderId)
+  for (const { sourceId } of order?.fields ?? []) pinned.set(sourceId, "sort_by")
+  const spec = base?.partitionSpecs.find(({ specId }) => specId === base.defaultSpecId)
+  for (const { sourceId, transform } of spec?.fields ?? []) {
+    if (transform !== "void") pinned.set(sourceId, "partition_by")
+  }
+  return pinned
+}
+
+/** Columns that the strategy adds stand at the end of a new table; in one that is there they stay where they are, and new ones come before them. */
+const strategyColumnsLast = (
+  fields: ReadonlyArray<Field>,
+  { added }: PlannedWrite,
+  current: TableSchema | null,
+): ReadonlyArray<Field> => {
+  if (current === null || added.length === 0) return fields
+  const isAdded = ({ name }: Field) => added.some((column) => isSameName(column.name, name))
+  return [...fields.filter((field) => !isAdded(field)), ...fields.filter(isAdded)]
+}
+
+const defaultsOf = (
+  fields: ReadonlyArray<Field>,
+  { defaults }: Evolution,
+  problems: Array<string>,
+): ReadonlyMap<number, ColumnDefault> => {
+  const found = new Map<number, ColumnDefault>()
+  for (const [name, value] of Object.entries(defaults)) {
+    const field = fields.find((candidate) => isSameName(candidate.name, name))
+    if (field === undefined) {
+      const names = fields.map((candidate) => candidate.name)
+      problems.push(
+        `column_defaults names "${name}", which neither the result nor the table has.${didYouMean(name, names)}`,
+      )
+    } else if (typeof field.type !== "string") {
+      problems.push(
+        `column_defaults: column "${field.name}" is a ${field.type.type}; only plain values can have a default`,
+      )
+    } else {
+      const outcome = columnDefault(field.name, field.type, value)
+      if ("problem" in outcome) problems.push(outcome.problem)
+      else found.set(field.id, outcome.default)
+    }
+  }
+  return found
+}
+
+/** Comments, and in v3 tables defaults: an added column's for the rows that are there, any column's for writers. */
+const describeFields = (
+  fields: ReadonlyArray<Field>,
+  defaults: ReadonlyMap<number, ColumnDefault>,
+  current: TableSchema | null,
+  { evolution }: PlannedWrite,
+  formatVersion: 2 | 3,
+  changes: Array<string>,
+): ReadonlyArray<Field> => {
+  const docs = new Map(Object.entries(evolution.docs).map(([name, doc]) => [name.toLowerCase(), doc]))
+  for (const [name] of Object.entries(evolution.docs)) {
+    if (!fields.some((field) => isSameName(field.name, name))) {
+      changes.push(`columns describes "${name}", which the table does not have`)
+    }
+  }
+  return fields.map((field) => {
+    const doc = docs.get(field.name.toLowerCase())
+    const value = defaults.get(field.id)
+    const isNew = current !== null && !current.fields.some(({ id }) => id === field.id)
+    if (value !== undefined && isNew && formatVersion === 2) {
+      changes.push(`rows that are there have NULL in "${field.name}", not its default: that needs format_version: 3`)
+    }
+    return {
+      ...field,
+      ...(doc === undefined ? {} : { doc }),
+      ...(value === undefined || formatVersion === 2
+        ? {}
+        : { ...(isNew ? { initialDefault: value.json } : {}), writeDefault: value.json }),
+    }
+  })
+}
+
+/**
+ * Identifier fields must be required primitives other than floats ("Identifier Field IDs"). Results promise nothing and a NULL
+ * is a value of a merge key like any other, so our own columns are optional and have none; in a table whose maker declared the key's
+ * columns required, they are set.
+ */
+const identifierOf = (
+  fields: ReadonlyArray<Field>,
+  current: TableSchema | null,
+  { evolution }: PlannedWrite,
+  problems: Array<string>,
+): ReadonlyArray<number> => {
+  const key = evolution.identifier.map((name) => {
+    const field = fields.find((candidate) => isSameName(candidate.name, name))
+    if (field === undefined) {
+      const names = fields.map((candidate) => candidate.name)
+      problems.push(`unique_key names "${name}", which is no column.${didYouMean(name, names)}`)
+    }
+    return field
+  })
+  const isLegal = (field: Field | undefined) =>
+    field?.required === true && typeof field.type === "string" && field.type !== "float" && field.type !== "double"
+  if (key.length > 0 && key.every(isLegal)) return key.flatMap((field) => (field === undefined ? [] : [field.id]))
+  return (current?.identifierFieldIds ?? []).filter((id) => fields.some((field) => field.id === id && isLegal(field)))
+}
+
+const nameProblems = (
+  columns: ReadonlyArray<Column>,
+  added: ReadonlyArray<{ readonly name: string }>,
+): Array<string> => {
   const problems: Array<string> = []
   const seen = new Map<string, string>()
   if (columns.length === 0) problems.push("it has no columns")
@@ -127,68 +315,9 @@ const nameProblems = (columns: ReadonlyArray<Column>): Array<string> => {
     else if (name === "__duckdb_field_id") problems.push(`column name "${name}" is reserved by DuckDB: choose another`)
     else if (other === name) problems.push(`column "${name}" appears more than once: give each its own name with "as"`)
     else if (other !== undefined) problems.push(`columns "${other}" and "${name}" differ only in case: rename one`)
+    else if (added.some((column) => isSameName(column.name, name))) {
+      problems.push(`column "${name}" is one that the merge strategy makes itself: leave it out or rename it`)
+    }
   })
   return problems
-}
-
-/** The table's columns in the table's order, each from the result or NULL. */
-const appendColumns = (
-  current: TableSchema,
-  entries: ReadonlyArray<Entry>,
-  columns: ReadonlyArray<Column>,
-  problems: Array<string>,
-): ReadonlyArray<{ readonly field: Field; readonly value: string }> => {
-  for (const { name } of columns) {
-    if (findField(current, name) === undefined) {
-      problems.push(`column "${name}" is new: a full_refresh run adds it, an append cannot`)
-    }
-  }
-  return current.fields.map((field) => {
-    const type = duckTypeOf(field.type)
-    const entry = entries.find((candidate) => isSameName(candidate.source, field.name))
-    if (entry === undefined) {
-      const isKnownToBeBad = columns.some((column) => isSameName(column.name, field.name))
-      if (field.required && !isKnownToBeBad) problems.push(`column "${field.name}" is missing and may not be NULL`)
-      return { field, value: `cast(null as ${type})` }
-    }
-    const name = quoteName(entry.source)
-    if (sameType(field.type, entry.column.type)) return { field, value: entry.column.expression(name) }
-    const isNull = /^"?NULL"?$/i.test(entry.duckType)
-    const isWider =
-      typeof field.type === "string" && typeof entry.column.type === "string" && widens(entry.column.type, field.type)
-    if (!isNull && !isWider) {
-      problems.push(`column "${field.name}" is ${type} in the table and ${entry.duckType} in the result: cast it`)
-    }
-    return { field, value: isNull ? `cast(${name} as ${type})` : `cast(${entry.column.expression(name)} as ${type})` }
-  })
-}
-
-/** Equal but for field ids, documentation and whether values are required. */
-const sameType = (left: IcebergType, right: IcebergType): boolean => {
-  if (typeof left === "string" || typeof right === "string") return left === right
-  if (left.type === "struct" && right.type === "struct") {
-    return (
-      left.fields.length === right.fields.length &&
-      left.fields.every((field, index) => {
-        const other = right.fields[index]!
-        return field.name === other.name && sameType(field.type, other.type)
-      })
-    )
-  }
-  if (left.type === "list" && right.type === "list") return sameType(left.element, right.element)
-  return (
-    left.type === "map" && right.type === "map" && sameType(left.key, right.key) && sameType(left.value, right.value)
-  )
-}
-
-/** DuckDB's FIELD_IDS: a number, or `{__duckdb_field_id: n, child: …}` for nested types. */
-const fieldIds = (id: number, type: IcebergType): string => {
-  if (typeof type === "string") return String(id)
-  const children =
-    type.type === "struct"
-      ? type.fields.map((field) => `${quoteName(field.name)}: ${fieldIds(field.id, field.type)}`)
-      : type.type === "list"
-        ? [`element: ${fieldIds(type.elementId, type.element)}`]
-        : [`key: ${fieldIds(type.keyId, type.key)}`, `value: ${fieldIds(type.valueId, type.value)}`]
-  return `{__duckdb_field_id: ${id}, ${children.join(", ")}}`
 }

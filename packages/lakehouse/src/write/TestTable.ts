@@ -6,11 +6,13 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api"
 import { Column } from "@rat/domain"
 import { Context, Effect, Layer } from "effect"
 import { IcebergTable, type TableCommit } from "../iceberg/IcebergTable.ts"
-import { ScanPlanner, type ScanPredicate } from "../scan/ScanPlanner.ts"
+import type { ScanPredicate } from "../scan/Predicate.ts"
+import { ScanPlanner } from "../scan/ScanPlanner.ts"
 import { FileStore } from "../store/FileStore.ts"
 import { ObjectStore } from "../store/ObjectStore.ts"
+import { copySql, defaultFileSizeBytes } from "./CopySql.ts"
 import { type CopyRow, writtenFiles } from "./CopyStats.ts"
-import { planWrite } from "./ResultSchema.ts"
+import { defaultEvolution, type Evolution, planWrite } from "./ResultSchema.ts"
 
 /** DuckDB in the test's own process, and a folder that goes with the test. Test support only. */
 export class TestDuckDb extends Context.Service<
@@ -70,6 +72,8 @@ export const writeTable = Effect.fnUntraced(function* (write: {
   readonly runId: string
   readonly operation: "append" | "overwrite"
   readonly base: TableCommit | null
+  readonly evolution?: Partial<Evolution>
+  readonly formatVersion?: 2 | 3
 }) {
   const duck = yield* TestDuckDb
   const store = yield* ObjectStore
@@ -77,21 +81,31 @@ export const writeTable = Effect.fnUntraced(function* (write: {
   const plan = yield* planWrite({
     table: write.name,
     base: write.base?.metadata ?? null,
-    operation: write.operation,
+    replaces: write.operation === "overwrite",
     columns: yield* duck.columns(write.query),
+    added: [],
+    evolution: { ...defaultEvolution, ...write.evolution },
+    formatVersion: write.formatVersion ?? null,
   })
-  const rows: ReadonlyArray<CopyRow> = yield* duck.rows(plan.copySql(write.query, join(duck.folder, `out-${copies++}`)))
+  const target = join(duck.folder, `out-${copies++}`)
+  const rows: ReadonlyArray<CopyRow> = yield* duck.rows(
+    copySql({ query: plan.select(write.query), schema: plan.schema, target, fileSizeBytes: defaultFileSizeBytes }),
+  )
   const location = store.locationOf(`ns/silver/${write.name}`)
   const written = writtenFiles(rows, plan.schema, (index) => `${location}/data/${write.runId}-${index}.parquet`)
   for (const { file, localPath } of written) yield* store.putFile(store.keyOf(file.filePath), localPath)
   return yield* tables.commit({
     base: write.base,
     location,
-    operation: write.operation,
-    schema: plan.schema,
-    lastColumnId: plan.lastColumnId,
-    dataFiles: written.map(({ file }) => file),
     runId: write.runId,
+    updates: plan.updates,
+    snapshot: {
+      operation: write.operation,
+      added: written.map(({ file }) => file),
+      addedDeletes: [],
+      removed: write.operation === "overwrite" ? "all" : new Set(),
+      removedDeletes: write.operation === "overwrite" ? "all" : new Set(),
+    },
   })
 })
 

@@ -42,9 +42,18 @@ export const answerQuery = (pool: SlotPool, request: QueryRequest, mostMs: numbe
   const timeoutMs = Math.min(request.timeoutMs ?? mostMs, mostMs)
   return Stream.unwrap(
     Effect.gen(function* () {
-      const plan = yield* planQuery(request)
+      const original = { sql: request.sql, originalOf: (position: number) => position }
+      // A slot is taken only when it is needed: planning may wait for the object store.
+      const acquire = yield* Effect.cached(
+        Effect.catch(pool.acquire, (failure) => queryFailure(request, original, failure)),
+      )
+      const treeOf = (sql: string) =>
+        Effect.flatMap(acquire, (slot) =>
+          Effect.catch(slot.call<string>("tree", sql), (failure) => queryFailure(request, original, failure)),
+        )
+      const plan = yield* planQuery(request, treeOf)
       const fail = (failure: Parameters<typeof queryFailure>[2]) => queryFailure(request, plan.text, failure)
-      const slot = yield* pool.acquire.pipe(Effect.catch(fail))
+      const slot = yield* acquire
       for (const { paths } of plan.tables) yield* linkFiles(slot, paths)
       const order: QueryOrder = {
         sql: plan.text.sql,

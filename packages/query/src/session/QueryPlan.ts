@@ -1,22 +1,39 @@
-import { defaultNamespace, mainRef, type QueryRequest, TableKey } from "@rat/domain"
+import { defaultNamespace, didYouMean, mainRef, QueryInvalid, type QueryRequest, TableKey } from "@rat/domain"
 import {
   Catalog,
-  ObjectStore,
+  metadataTableNames,
   quoteName,
   quoteText,
   type ScanPlan,
   ScanPlanner,
+  type ScanPredicate,
+  type SqlTable,
+  type SqlTableName,
+  sqlPredicates,
+  sqlTableKey,
   sqlTokens,
   type TablePointer,
 } from "@rat/lakehouse"
 import { Effect, Schema } from "effect"
-import { databaseOf, nameSites, quoteNames, type RewrittenSql, type TableName, tablesOf } from "./TableNames.ts"
+import {
+  databaseOf,
+  nameSites,
+  quoteNames,
+  type RewrittenSql,
+  type TableName,
+  tablesOf,
+  viewNameOf,
+} from "./TableNames.ts"
+import { shownKey, type TableVersion, versionOf } from "./TableVersion.ts"
 
 /** A table that the query names, planned, its files on this machine. */
 interface PlannedTable {
   readonly key: TableKey
-  readonly plan: ScanPlan
-  /** Local path of each file, by its location. */
+  /** What the session calls it, in its layer. */
+  readonly view: string
+  /** Its rows as SQL; `pathOf` gives the path in the slot. */
+  readonly relation: (pathOf: (location: string) => string) => string
+  /** Local path of each location that the relation reads. */
   readonly paths: ReadonlyMap<string, string>
 }
 
@@ -49,7 +66,10 @@ const showTables = (sql: string): boolean => {
 const decodeKey = Schema.decodeUnknownOption(TableKey)
 
 /** The table of a name in the scope of a request; undefined when it is outside of it or no name of ours. */
-const keyOf = (request: QueryRequest, { namespace, layer, name }: TableName): TableKey | undefined => {
+const keyOf = (
+  request: QueryRequest,
+  { namespace, layer, name }: Pick<TableName, "namespace" | "layer" | "name">,
+): TableKey | undefined => {
   const scope = request.namespace ?? defaultNamespace
   if (namespace !== null && request.namespace !== null && namespace !== request.namespace) return undefined
   const key = decodeKey({ namespace: namespace ?? scope, layer, name })
@@ -57,23 +77,39 @@ const keyOf = (request: QueryRequest, { namespace, layer, name }: TableName): Ta
 }
 
 const textOf = (key: TableKey) => `${key.namespace}.${key.layer}.${key.name}`
+const viewKey = (key: TableKey, name: TableName) => `${textOf(key)} ${viewNameOf(name)}`
 
-/** Plans all that the text names, on the requested ref and within its namespace. */
-export const planQuery = Effect.fn("QueryPlan.plan")(function* (request: QueryRequest) {
+/** Plans all that the text names, on the requested ref and within its namespace. `treeOf` gives DuckDB's syntax tree of a text. */
+export const planQuery = Effect.fn("QueryPlan.plan")(function* <E, R>(
+  request: QueryRequest,
+  treeOf: (sql: string) => Effect.Effect<string, E, R>,
+) {
   const { sql } = request
   const sites = nameSites(sql)
   const keys = new Map<string, TableKey>()
+  const wanted = new Map<string, { readonly key: TableKey; readonly name: TableName }>()
   for (const name of sites.flatMap(tablesOf)) {
     const key = keyOf(request, name)
-    if (key !== undefined) keys.set(textOf(key), key)
+    if (key === undefined) continue
+    keys.set(textOf(key), key)
+    wanted.set(viewKey(key, name), { key, name })
   }
   const pointers = yield* pointersOf(request, [...keys.values()])
+  const planner = yield* ScanPlanner
+  const found = yield* Effect.forEach(
+    [...wanted.values()],
+    ({ key, name }) => locateTable(request, key, name, pointers.get(textOf(key)) ?? null),
+    { concurrency: 8 },
+  )
+  const located = found.filter((table) => table !== null)
+  const views = new Set(located.map(({ key, view }) => `${textOf(key)} ${view}`))
   const isTable = (name: TableName) => {
     const key = keyOf(request, name)
-    return key !== undefined && pointers.has(textOf(key))
+    return key !== undefined && views.has(viewKey(key, name))
   }
-  const planner = yield* ScanPlanner
-  const tables = yield* Effect.forEach([...pointers.values()], plannedTable, { concurrency: 8 })
+  const text = quoteNames(sql, sites, isTable)
+  const predicates = yield* predicatesOf(request, text.sql, located, treeOf)
+  const tables = yield* Effect.forEach(located, (table) => planTable(table, predicates(table)), { concurrency: 8 })
   const current = databaseOf(request.namespace ?? defaultNamespace)
   const known = new Set<string>([current, ...tables.map(({ key }) => databaseOf(key.namespace))])
   const named = new Set(tables.map(({ key }) => databaseOf(key.namespace)))
@@ -109,7 +145,7 @@ export const planQuery = Effect.fn("QueryPlan.plan")(function* (request: QueryRe
     named.add(databaseOf(key.namespace))
   }
   return {
-    text: quoteNames(sql, sites, isTable),
+    text,
     databases: [current, ...[...known].filter((name) => name !== current)],
     named: [...named],
     tables,
@@ -155,19 +191,94 @@ const pointersOf = Effect.fnUntraced(function* (request: QueryRequest, keys: Rea
   return new Map(all.map((pointer) => [textOf(pointer.key), pointer] as const).filter(([name]) => wanted.has(name)))
 })
 
-const plannedTable = Effect.fnUntraced(function* (pointer: TablePointer) {
-  const planner = yield* ScanPlanner
-  const store = yield* ObjectStore
-  const plan = yield* planner.plan(pointer.metadataLocation)
-  const paths = yield* Effect.forEach(
-    plan.files,
-    ({ filePath }) => store.localPath(store.keyOf(filePath)).pipe(Effect.map((path) => [filePath, path] as const)),
-    { concurrency: 16 },
-  )
-  return { key: pointer.key, plan, paths: new Map(paths) } satisfies PlannedTable
+/** A table at a state, before it is planned. */
+interface LocatedTable {
+  readonly key: TableKey
+  readonly view: string
+  readonly metadataTable: string | null
+  readonly version: TableVersion
+}
+
+/** The table of a name; null when there is none. */
+const locateTable = Effect.fnUntraced(function* (
+  request: QueryRequest,
+  key: TableKey,
+  name: TableName,
+  current: TablePointer | null,
+) {
+  const version = yield* versionOf(request, key, name, current)
+  if (version === null) return null
+  const { metadataTable } = name
+  if (metadataTable !== null && !metadataTableNames.includes(metadataTable)) {
+    const known = metadataTableNames.map((each) => `$${each}`)
+    return yield* new QueryInvalid({
+      reason: `Table ${shownKey(request, key)} has no metadata table "$${metadataTable}".${didYouMean(`$${metadataTable}`, known)} There are ${known.join(", ")}.`,
+    })
+  }
+  return { key, view: viewNameOf(name), metadataTable, version } satisfies LocatedTable as LocatedTable
 })
 
-const qualified = (key: TableKey) => [databaseOf(key.namespace), key.layer, key.name].map(quoteName).join(".")
+const planTable = Effect.fnUntraced(function* (
+  { key, metadataTable, version, view }: LocatedTable,
+  predicates: ReadonlyArray<ScanPredicate>,
+) {
+  const planner = yield* ScanPlanner
+  const { metadataLocation, snapshotId } = version
+  if (metadataTable !== null) {
+    const sql = yield* planner.metadataTable(metadataLocation, metadataTable, snapshotId)
+    return { key, view, relation: () => sql, paths: new Map() } satisfies PlannedTable as PlannedTable
+  }
+  const plan = yield* planner.plan(metadataLocation, {
+    predicates,
+    ...(snapshotId === undefined ? {} : { snapshotId }),
+  })
+  const paths = yield* Effect.forEach(
+    plan.locations,
+    (location) => planner.localPath(location).pipe(Effect.map((path) => [location, path] as const)),
+    { concurrency: 16 },
+  )
+  return { key, view, relation: plan.relation, paths: new Map(paths) } satisfies PlannedTable as PlannedTable
+})
+
+/** Words without which no filter stands in a text. */
+const filterWords = new Set(["where", "on"])
+
+/** What the text asks of each table. The engine is asked for its syntax only where files might be left out. */
+const predicatesOf = Effect.fnUntraced(function* <E, R>(
+  request: QueryRequest,
+  sql: string,
+  tables: ReadonlyArray<LocatedTable>,
+  treeOf: (sql: string) => Effect.Effect<string, E, R>,
+) {
+  const none = (): ReadonlyArray<ScanPredicate> => []
+  if (!sqlTokens(sql).some(({ kind, value }) => kind === "word" && filterWords.has(value))) return none
+  const planner = yield* ScanPlanner
+  const outlines = new Map<LocatedTable, ReadonlyMap<string, string>>()
+  let hasSeveralFiles = false
+  for (const table of tables) {
+    if (table.metadataTable !== null) continue
+    const { columns, dataFiles } = yield* planner.outline(table.version.metadataLocation, table.version.snapshotId)
+    outlines.set(table, new Map(columns.map(({ name, type }) => [name.toLowerCase(), type])))
+    if (dataFiles > 1) hasSeveralFiles = true
+  }
+  if (!hasSeveralFiles) return none
+  const scope = databaseOf(request.namespace ?? defaultNamespace)
+  // A table may be called with its namespace and without.
+  const namesOf = ({ key, view }: LocatedTable): ReadonlyArray<SqlTableName> => {
+    const catalog = databaseOf(key.namespace)
+    const name = { schema: key.layer, table: view }
+    return [{ ...name, catalog }, ...(catalog === scope ? [{ ...name, catalog: "" }] : [])]
+  }
+  const known = new Map<string, SqlTable>()
+  const idOf = ({ key, view }: LocatedTable) => `${textOf(key)} ${view}`
+  for (const [table, columns] of outlines)
+    for (const name of namesOf(table)) known.set(sqlTableKey(name), { id: idOf(table), columns })
+  const found = sqlPredicates(yield* treeOf(sql), (name) => known.get(sqlTableKey(name)))
+  return (table: LocatedTable): ReadonlyArray<ScanPredicate> => found.get(idOf(table)) ?? []
+})
+
+const qualified = (key: Pick<TableKey, "namespace" | "layer"> & { readonly name: string }) =>
+  [databaseOf(key.namespace), key.layer, key.name].map(quoteName).join(".")
 
 /** Our SQL that makes the tables appear in the session. `pathOf` gives the path in the slot of a file's location. */
 export const setupOf = (plan: QueryPlan, pathOf: (location: string) => string): string =>
@@ -175,7 +286,9 @@ export const setupOf = (plan: QueryPlan, pathOf: (location: string) => string): 
     ...plan.named.flatMap((database) =>
       ["bronze", "silver", "gold"].map((layer) => `create schema ${quoteName(database)}.${layer}`),
     ),
-    ...plan.tables.map(({ key, plan: scan }) => `create view ${qualified(key)} as ${scan.relation(pathOf)}`),
+    ...plan.tables.map(
+      ({ key, relation, view }) => `create view ${qualified({ ...key, name: view })} as ${relation(pathOf)}`,
+    ),
     ...plan.listed.map(
       ({ key, plan: scan }) =>
         `create table ${qualified(key)} (${scan.columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(", ")})`,

@@ -5,7 +5,10 @@ import { runQuery } from "./QueryRun.ts"
 serveSlot(async (limits) => {
   const engine = await DuckDb.open(limits)
   return {
-    ops: { query: (order: never, context) => runQuery(engine, limits, order, context) },
+    ops: {
+      query: (order: never, context) => runQuery(engine, limits, order, context),
+      tree: (sql: never) => engine.syntaxTree(sql),
+    },
     interrupt: () => engine.interrupt(),
     reset: () => engine.reset(),
   }

@@ -1,4 +1,5 @@
 import { quoteName, type SqlToken, sqlTokens } from "@rat/lakehouse"
+import { isAlias, type Travel, type TravelTarget, travelAt } from "./TimeTravel.ts"
 
 /** A table that a text may name. */
 export interface TableName {
@@ -6,6 +7,10 @@ export interface TableName {
   readonly namespace: string | null
   readonly layer: string
   readonly name: string
+  /** `snapshots` of `orders$snapshots`; null for the table itself. */
+  readonly metadataTable: string | null
+  /** Which state of the table is meant; null for the present one. */
+  readonly travel: TravelTarget | null
 }
 
 /** A stretch of the text, in characters. */
@@ -17,13 +22,22 @@ interface Range {
 /** One way to read a part of a name: `my-table` may be a table, or `my` minus `table`. */
 interface Reading extends Range {
   readonly value: string
+  /** The first token behind it. */
+  readonly next: number
+}
+
+/** A way to read a table's name, with the state that is asked for behind it. */
+interface NameReading extends Reading {
+  readonly travel: Travel | undefined
+  /** Whether the text gives the table another name. */
+  readonly hasAlias: boolean
 }
 
 /** A place where the text says `layer.name` or `namespace.layer.name`. */
 export interface NameSite {
   readonly layer: string
   /** Longest reading first. */
-  readonly names: ReadonlyArray<Reading>
+  readonly names: ReadonlyArray<NameReading>
   readonly namespaces: ReadonlyArray<Reading>
   /** Whether only a table can stand here, so that a hyphen cannot be a minus. */
   readonly isTable: boolean
@@ -41,7 +55,7 @@ const isBare = (token: SqlToken | undefined) => token?.kind === "word" || token?
 /** Readings of a part that starts (step 1) or ends (step -1) at a token: with as many `-word`s as follow without blanks. */
 const readings = (tokens: ReadonlyArray<SqlToken>, at: number, step: 1 | -1): ReadonlyArray<Reading> => {
   const first = tokens[at]!
-  const found: Array<Reading> = [{ value: first.value.toLowerCase(), start: first.start, end: first.end }]
+  const found: Array<Reading> = [{ value: first.value.toLowerCase(), start: first.start, end: first.end, next: at + 1 }]
   if (first.kind === "name") return found
   const touches = (left: SqlToken | undefined, right: SqlToken | undefined) =>
     left !== undefined && right !== undefined && left.end === right.start
@@ -61,7 +75,7 @@ const readings = (tokens: ReadonlyArray<SqlToken>, at: number, step: 1 | -1): Re
       else start = token.start
       index += step
     }
-    found.unshift({ value: text, start, end })
+    found.unshift({ value: text, start, end, next: index })
   }
   return found
 }
@@ -81,7 +95,10 @@ export const nameSites = (sql: string): ReadonlyArray<NameSite> => {
     const before = tokens[index - 1]
     sites.push({
       layer: token.value.toLowerCase(),
-      names: readings(tokens, index + 2, 1),
+      names: readings(tokens, index + 2, 1).map((reading) => {
+        const travel = travelAt(sql, tokens, reading.next)
+        return { ...reading, travel, hasAlias: isAlias(tokens[travel?.next ?? reading.next]) }
+      }),
       namespaces: hasNamespace ? readings(tokens, index - 2, -1) : [],
       isTable: !hasNamespace && before?.kind === "word" && tableWords.has(before.value),
     })
@@ -89,12 +106,39 @@ export const nameSites = (sql: string): ReadonlyArray<NameSite> => {
   return sites
 }
 
-/** All tables that a site may mean, the most likely one first. */
-export const tablesOf = (site: NameSite): ReadonlyArray<TableName> => {
+const candidates = (site: NameSite) => {
   const namespaces = site.namespaces.length === 0 ? [null] : site.namespaces.map(({ value }) => value)
-  return namespaces.flatMap((namespace) =>
-    site.names.map(({ value }) => ({ namespace, layer: site.layer, name: value })),
-  )
+  return namespaces.flatMap((namespace) => site.names.map((name) => ({ name, table: tableOf(site, namespace, name) })))
+}
+
+/** All tables that a site may mean, the most likely one first. */
+export const tablesOf = (site: NameSite): ReadonlyArray<TableName> => candidates(site).map(({ table }) => table)
+
+const tableOf = ({ layer }: NameSite, namespace: string | null, { travel, value }: NameReading): TableName => {
+  const at = value.lastIndexOf("$")
+  return {
+    namespace,
+    layer,
+    name: at < 0 ? value : value.slice(0, at),
+    metadataTable: at < 0 ? null : value.slice(at + 1),
+    travel: travel?.target ?? null,
+  }
+}
+
+/** What the session calls it: the name in the text, or one that says which state of the table it is. */
+export const viewNameOf = ({ metadataTable, name, travel }: TableName): string => {
+  const base = metadataTable === null ? name : `${name}$${metadataTable}`
+  switch (travel?.kind) {
+    case "snapshot":
+      return `${base} as of ${travel.snapshotId}`
+    case "ref":
+      // A name with a slash in it would look like a file's path.
+      return `${base} as of ${encodeURIComponent(travel.name)}`
+    case "timestamp":
+      return `${base} as of ${new Date(travel.ms).toISOString()}`
+    default:
+      return base
+  }
 }
 
 /** A text with some stretches replaced, and the way back for positions of errors. */
@@ -152,10 +196,15 @@ export const quoteNames = (
 ): RewrittenSql => {
   const edits: Array<Edit> = []
   for (const site of sites) {
-    const table = tablesOf(site).find(isTable)
-    const name = site.names.find(({ value }) => value === table?.name) ?? (site.isTable ? site.names[0] : undefined)
-    if (name !== undefined && site.names.length > 1) edits.push({ ...name, text: quoteName(name.value) })
-    const namespace = site.namespaces.find(({ value }) => value === table?.namespace)
+    const found = candidates(site).find(({ table }) => isTable(table))
+    const name = found?.name ?? (site.isTable ? site.names[0] : undefined)
+    if (name?.travel !== undefined) {
+      // The table keeps the name that the rest of the text calls it by. Of one that does not exist the engine says so.
+      const view = quoteName(found === undefined ? name.value : viewNameOf(found.table))
+      const alias = name.hasAlias ? "" : ` as ${quoteName(name.value)}`
+      edits.push({ start: name.start, end: name.travel.end, text: `${view}${alias}` })
+    } else if (name !== undefined && site.names.length > 1) edits.push({ ...name, text: quoteName(name.value) })
+    const namespace = site.namespaces.find(({ value }) => value === found?.table.namespace)
     if (namespace !== undefined) edits.push({ ...namespace, text: quoteName(databaseOf(namespace.value)) })
     else if (site.namespaces.length > 0) {
       const bare = site.namespaces.at(-1)!

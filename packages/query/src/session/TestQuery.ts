@@ -19,6 +19,8 @@ import {
   Catalog,
   type CopyRow,
   catalogMigrations,
+  copySql,
+  defaultEvolution,
   FileStore,
   IcebergTable,
   ObjectStore,
@@ -136,8 +138,17 @@ export const publish = Effect.fnUntraced(function* (name: string, query: string,
   const columns = (yield* read(`describe ${query}`)).map(
     (row) => new Column({ name: String(row.column_name), type: String(row.column_type) }),
   )
-  const plan = yield* planWrite({ table: name, base: base?.metadata ?? null, operation: "overwrite", columns })
-  const copied = (yield* read(plan.copySql(query, join(folder, runId)))) as unknown as ReadonlyArray<CopyRow>
+  const plan = yield* planWrite({
+    table: name,
+    base: base?.metadata ?? null,
+    replaces: true,
+    columns,
+    added: [],
+    evolution: { ...defaultEvolution, allowDestructive: true },
+  })
+  const copied = (yield* read(
+    copySql({ query: plan.select(query), schema: plan.schema, target: join(folder, runId), fileSizeBytes: 2 ** 28 }),
+  )) as unknown as ReadonlyArray<CopyRow>
   connection.closeSync()
   const location = store.locationOf(`${namespace}/${layer}/${table}`)
   const files = writtenFiles(copied, plan.schema, (index) => `${location}/data/${runId}-${index}.parquet`)
@@ -145,10 +156,14 @@ export const publish = Effect.fnUntraced(function* (name: string, query: string,
   const commit = yield* tables.commit({
     base,
     location,
-    operation: "overwrite",
-    schema: plan.schema,
-    lastColumnId: plan.lastColumnId,
-    dataFiles: files.map(({ file }) => file),
+    updates: plan.updates,
+    snapshot: {
+      operation: "overwrite",
+      added: files.map(({ file }) => file),
+      addedDeletes: [],
+      removed: "all",
+      removedDeletes: "all",
+    },
     runId,
   })
   yield* catalog.commit(RefName.make(ref), {

@@ -1,7 +1,6 @@
-import { Catalog, type DataFile, IcebergTable, ObjectStore, type TableCommit } from "@rat/lakehouse"
+import { Catalog, IcebergTable, type Merged, ObjectStore, type TableCommit } from "@rat/lakehouse"
 import { Effect } from "effect"
 import type { ActiveRun } from "./ActiveRun.ts"
-import type { Executed } from "./Execute.ts"
 import { type OwnTable, readOwnTable } from "./OwnTable.ts"
 import { RunFailed } from "./RunFailed.ts"
 
@@ -24,11 +23,10 @@ const nothingNew = (own: OwnTable): Committed | null =>
         snapshotId: own.base.metadata.currentSnapshotId?.toString() ?? null,
       }
 
-/** Adds the files as a snapshot of the table and points the run's branch to it. */
+/** Makes the merge a snapshot of the table and points the run's branch to it. */
 export const commit = Effect.fn("Commit.commit")(function* (
   run: ActiveRun,
-  executed: Executed,
-  dataFiles: ReadonlyArray<DataFile>,
+  merged: Merged,
   first: OwnTable,
 ) {
   const catalog = yield* Catalog
@@ -37,21 +35,19 @@ export const commit = Effect.fn("Commit.commit")(function* (
   const { lease } = run.claimed
   let own = first
   for (let overtaken = 0; ; overtaken++) {
-    // Nothing to append: the table stays as it is. Replacing by nothing, or a first run, does make a snapshot.
-    if (executed.operation === "append" && dataFiles.length === 0 && own.expected === own.base?.metadataLocation) {
+    // The table stays as it is; but what an older attempt of the run has put on the branch goes.
+    if (merged.snapshot === null && merged.updates.length === 0 && own.expected === own.base?.metadataLocation) {
       const there = nothingNew(own)
       if (there !== null) return there
     }
     const made: TableCommit = yield* tables.commit({
       base: own.base,
       location: store.locationOf(`${run.key.namespace}/${run.key.layer}/${run.key.name}`),
-      operation: own.base === null ? "overwrite" : executed.operation,
-      schema: executed.plan.schema,
-      lastColumnId: executed.plan.lastColumnId,
-      dataFiles,
       runId: lease.runId,
+      updates: merged.updates,
+      snapshot: merged.snapshot,
     })
-    const snapshotId = made.snapshotId.toString()
+    const snapshotId = made.snapshotId?.toString() ?? null
     const conflict = yield* catalog
       .commit(run.branch, {
         message: `Run ${lease.runId}`,
@@ -83,5 +79,12 @@ export const commit = Effect.fn("Commit.commit")(function* (
       })
     }
     own = yield* readOwnTable(run)
+    // The merge is one of the table that the run began with: of another one its positions would be wrong.
+    if (own.base?.metadataLocation !== first.base?.metadataLocation) {
+      return yield* new RunFailed({
+        code: "commit.conflict",
+        reason: `Table ${run.key} was changed on the run's own branch ${run.branch} while the run was at work. Nothing was published; run it again.`,
+      })
+    }
   }
 })

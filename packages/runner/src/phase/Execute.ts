@@ -1,20 +1,35 @@
 import { join } from "node:path"
 import { Column } from "@rat/domain"
-import { planWrite, type Slot, type WritePlan } from "@rat/lakehouse"
-import { Effect } from "effect"
+import {
+  copySql,
+  defaultFileSizeBytes,
+  pipelinePolicyUpdates,
+  planWrite,
+  type Slot,
+  type Strategy,
+  type StrategySettings,
+  stagedQuery,
+  strategies,
+  timestampSql,
+  type WritePlan,
+} from "@rat/lakehouse"
+import { Clock, Effect } from "effect"
 import { RunnerConfig } from "../RunnerConfig.ts"
 import type { CopyArgs, CopyProgress, CopyReply, ExecuteArgs, ExecuteReply } from "../sandbox/RunnerOps.ts"
 import { databaseOf } from "../template/RelationName.ts"
+import { strategySettingsOf } from "../template/StrategySettings.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
 import type { Code } from "./Code.ts"
 import type { Resolved } from "./Resolve.ts"
-
-export type Operation = "append" | "overwrite"
+import { RunFailed } from "./RunFailed.ts"
 
 /** The result, in files of the slot's `out/` folder. */
 export interface Executed {
-  readonly operation: Operation
   readonly plan: WritePlan
+  readonly strategy: Strategy
+  readonly settings: StrategySettings
+  /** The moment of the run's merge, as SQL. */
+  readonly now: string
   /** Rows of the engine's `return_stats`, one for each file. */
   readonly stats: CopyReply["files"]
 }
@@ -33,13 +48,35 @@ export const execute = Effect.fn("Execute.execute")(function* (
     views: resolved.views,
     memoryLimitBytes: code.config.memory_limit_bytes,
   } satisfies ExecuteArgs)
-  const operation: Operation = code.config.merge_strategy === "append_only" ? "append" : "overwrite"
-  const plan = yield* planWrite({
+  const strategy = strategies.get(code.config.merge_strategy)
+  if (strategy === undefined) {
+    return yield* new RunFailed({
+      code: "config.merge_strategy",
+      reason: `There is no merge strategy "${code.config.merge_strategy}". Known here: ${strategies.names().join(", ")}.`,
+    })
+  }
+  const settings = strategySettingsOf(code.config)
+  const added = strategy.addedColumns(settings)
+  const now = timestampSql(yield* Clock.currentTimeMillis)
+  const planned = yield* planWrite({
     table: String(run.key),
     base: resolved.own.base?.metadata ?? null,
-    operation: resolved.own.base === null ? "overwrite" : operation,
+    replaces: strategy.name === "full_refresh",
     columns: described.columns.map((column) => new Column(column)),
+    added,
+    evolution: {
+      onChange: code.config.on_schema_change,
+      allowDestructive: code.config.allow_destructive_changes,
+      renames: code.config.renamed_columns,
+      defaults: code.config.column_defaults,
+      identifier: code.config.unique_key,
+      docs: code.config.column_descriptions,
+    },
+    formatVersion: code.config.format_version,
   })
+  const policy = pipelinePolicyUpdates(resolved.own.base?.metadata ?? null, code.config.maintenance)
+  const plan: WritePlan = { ...planned, updates: [...planned.updates, ...policy] }
+  for (const change of plan.changes) run.log.add("info", `Table ${run.key}: ${change}.`)
   if (plan.missing.length > 0) {
     const names = plan.missing.map((name) => `"${name}"`).join(", ")
     run.log.add("warn", `The result lacks ${names} of the table: NULL in the rows of this run.`)
@@ -48,7 +85,15 @@ export const execute = Effect.fn("Execute.execute")(function* (
   let told = 0
   const { files } = yield* slot.call<CopyReply>(
     "copy",
-    { sql: plan.copySql(described.query, target), progressMs: config.progressMs } satisfies CopyArgs,
+    {
+      sql: copySql({
+        query: stagedQuery(plan.select(described.query), plan.schema, added, now),
+        schema: plan.schema,
+        target,
+        fileSizeBytes: code.config.target_file_size_bytes ?? defaultFileSizeBytes,
+      }),
+      progressMs: config.progressMs,
+    } satisfies CopyArgs,
     (event) => {
       const percent = Math.floor((event as CopyProgress).progress * 100)
       // DuckDB starts over for each part of a plan that it cannot foresee; only news is told.
@@ -56,5 +101,5 @@ export const execute = Effect.fn("Execute.execute")(function* (
       told = Math.max(told, percent)
     },
   )
-  return { operation, plan, stats: files } satisfies Executed as Executed
+  return { plan, strategy, settings, now, stats: files } satisfies Executed as Executed
 })

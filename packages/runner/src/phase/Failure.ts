@@ -15,6 +15,8 @@ const codes: { readonly [Tag in string]: string } = {
   ObjectNotFound: "store.missing",
   TableCorrupt: "table.corrupt",
   SchemaMismatch: "schema.mismatch",
+  MergeRefused: "merge.refused",
+  UpdateRefused: "table.refused",
   PublishConflict: "publish.conflict",
   CatalogConflict: "publish.conflict",
   RefNotFound: "branch.missing",
@@ -56,6 +58,8 @@ const described = (error: unknown): Failure => {
       return error.code === "slot.defect"
         ? { code: "internal", error: unexpected(error.message) }
         : { code: String(error.code), error: error.message }
+    case "EngineFailed":
+      return { code: String(error.code), error: withoutServerPaths(error.message) }
     case "SqlError":
       return {
         code: "catalog.unavailable",

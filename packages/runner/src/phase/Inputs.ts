@@ -1,9 +1,12 @@
 import { copyFile, link, mkdir } from "node:fs/promises"
 import { basename, join } from "node:path"
 import type { ZoneListing } from "@rat/domain"
-import { ObjectStore, type ScanPlan, type Slot } from "@rat/lakehouse"
+import { ObjectStore, type ScanPlan, ScanPlanner, type Slot } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { RunFailed } from "./RunFailed.ts"
+
+/** Characters of an object's name in the name of its link; locations of deletion vectors may be longer than a file name. */
+const shownNameLength = 100
 
 /** Links made at the same time. */
 const concurrency = 16
@@ -62,6 +65,7 @@ export type Inputs = Effect.Success<ReturnType<typeof makeInputs>>
 
 export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
   const store = yield* ObjectStore
+  const planner = yield* ScanPlanner
   const folder = join(slot.folder, "in", "data")
   yield* inSlot("The slot's folder", () => makeFolder(folder))
   const paths = new Map<string, string>()
@@ -71,7 +75,7 @@ export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
     const known = paths.get(location)
     if (known !== undefined) return known
     // The number keeps files of the same name from different tables apart.
-    const path = join(folder, `${paths.size}-${basename(location)}`)
+    const path = join(folder, `${paths.size}-${basename(location).slice(0, shownNameLength)}`)
     paths.set(location, path)
     return path
   }
@@ -79,13 +83,13 @@ export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
   return {
     pathOf,
     /** Makes the plan's files readable, until the scope closes. */
-    addTable: (plan: ScanPlan) =>
+    addTable: (plan: Pick<ScanPlan, "locations">) =>
       Effect.forEach(
-        plan.files.filter((file) => !linked.has(file.filePath)),
-        (file) => {
-          linked.add(file.filePath)
-          return Effect.flatMap(store.localPath(store.keyOf(file.filePath)), (local) =>
-            inSlot(store.keyOf(file.filePath), () => linkFile(local, pathOf(file.filePath))),
+        plan.locations.filter((location) => !linked.has(location)),
+        (location) => {
+          linked.add(location)
+          return Effect.flatMap(planner.localPath(location), (local) =>
+            inSlot(store.keyOf(location), () => linkFile(local, pathOf(location))),
           )
         },
         { concurrency, discard: true },

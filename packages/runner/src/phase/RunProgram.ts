@@ -62,13 +62,12 @@ const prepare = (attempt: Attempt, run: ActiveRun) =>
     return yield* Effect.gen(function* () {
       const resolved = yield* clock.within("resolve", withSlotFiles(slot)(resolve(run, code, slot)))
       const executed = yield* clock.within("execute", execute(run, code, resolved, slot))
-      const written = yield* clock.within("write", write(run, executed, resolved, slot))
-      run.log.add("info", `Query returned ${written.rows} rows`)
-      const committed = yield* clock.within("commit", commit(run, executed, written.dataFiles, resolved.own))
+      const merged = yield* clock.within("write", write(run, code, executed, resolved, slot))
+      const committed = yield* clock.within("commit", commit(run, merged, resolved.own))
       attempt.quality = yield* clock.within("test", runQualityTests(run, code, resolved, committed, slot))
       yield* requirePassing(attempt.quality)
       return {
-        rowsWritten: written.rows,
+        rowsWritten: merged.rows.added,
         snapshotId: committed.snapshotId,
         quality: attempt.quality,
         landingFileIds: resolved.landingFileIds,

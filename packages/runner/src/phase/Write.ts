@@ -1,25 +1,20 @@
-import { type CopyRow, type DataFile, ObjectStore, type Slot, writtenFiles } from "@rat/lakehouse"
+import { type CopyRow, defaultFileSizeBytes, Engine, merge, mergeSentence, ObjectStore, type Slot } from "@rat/lakehouse"
 import { Effect } from "effect"
+import { slotEngine } from "../maintenance/SlotEngine.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
+import type { Code } from "./Code.ts"
 import type { Executed } from "./Execute.ts"
 import { withSlotFiles } from "./Inputs.ts"
 import type { Resolved } from "./Resolve.ts"
 
-/** Files stored at the same time. */
-const concurrency = 4
-
-export interface Written {
-  readonly dataFiles: ReadonlyArray<DataFile>
-  /** Rows of the result. */
-  readonly rows: number
-}
-
 /**
- * Moves the result's files to the store. Names hold run and attempt: an attempt never touches what another one wrote. The
- * slot keeps a link to each file, so that the tests read it without fetching it back.
+ * Merges the result into the table and moves the files that this makes to the store. Names hold run and attempt: an attempt
+ * never touches what another one wrote. The slot keeps a link to each file, so that the tests read it without fetching
+ * it back.
  */
 export const write = Effect.fn("Write.write")(function* (
   run: ActiveRun,
+  code: Code,
   executed: Executed,
   resolved: Resolved,
   slot: Slot,
@@ -27,21 +22,25 @@ export const write = Effect.fn("Write.write")(function* (
   const store = yield* ObjectStore
   const { runId, attempt } = run.claimed.lease
   const { namespace, layer, name } = run.key
-  const files = writtenFiles(executed.stats as ReadonlyArray<CopyRow>, executed.plan.schema, (index) =>
-    store.locationOf(`${namespace}/${layer}/${name}/data/${runId}-${attempt}.${run.round}-${index}.parquet`),
+  const merged = yield* merge({
+    base: resolved.own.base,
+    location: store.locationOf(`${namespace}/${layer}/${name}`),
+    filePrefix: `${runId}-${attempt}.${run.round}`,
+    strategy: executed.strategy,
+    settings: executed.settings,
+    write: executed.plan,
+    staged: executed.stats as ReadonlyArray<CopyRow>,
+    partitionBy: code.config.partition_by,
+    sortBy: code.config.sort_by,
+    fileSizeBytes: code.config.target_file_size_bytes ?? defaultFileSizeBytes,
+    now: executed.now,
+    // A run that lost the race for its table once must not touch more of it than it has to.
+    folds: run.round === 0,
+  }).pipe(
+    Effect.provideService(Engine, slotEngine(slot, resolved.inputs, yield* Effect.scope)),
+    withSlotFiles(slot),
   )
-  yield* Effect.forEach(
-    files,
-    ({ file, localPath }) =>
-      Effect.andThen(
-        resolved.inputs.addWritten(file.filePath, localPath),
-        store.putFile(store.keyOf(file.filePath), localPath),
-      ),
-    { concurrency, discard: true },
-  ).pipe(withSlotFiles(slot))
-  const dataFiles = files.map(({ file }) => file)
-  return {
-    dataFiles,
-    rows: dataFiles.reduce((rows, file) => rows + file.recordCount, 0),
-  } satisfies Written as Written
+  run.log.add("info", `Query returned ${merged.rows.staged} rows`)
+  run.log.add("info", `Table ${run.key}: ${mergeSentence(merged)}`)
+  return merged
 })

@@ -26,6 +26,7 @@ import type {
   QualityReply,
   RenderArgs,
   RenderReply,
+  SqlArgs,
   TemplateFile,
   View,
 } from "./RunnerOps.ts"
@@ -38,6 +39,9 @@ interface Script {
   readonly context: TemplateContext
   readonly sql: string
 }
+
+/** Where our own statements run; there is nothing in it. */
+const ownDatabase = "rat_merge"
 
 const columnsOf = (prepared: DuckDBPreparedStatement) =>
   Array.from({ length: prepared.columnCount }, (_, index) => ({
@@ -59,6 +63,8 @@ export class PipelineSession {
   #code: Script | null = null
   #tests: ReadonlyArray<Script | null> = []
   #result: SqlStatement | null = null
+  /** The session that our own statements have to themselves. */
+  #own: DuckDbSession | null = null
 
   private constructor(limits: SlotLimits, engine: DuckDb, template: Template) {
     this.#limits = limits
@@ -80,6 +86,7 @@ export class PipelineSession {
     this.#code = null
     this.#tests = []
     this.#result = null
+    this.#own = null
     const engine = this.#engine
     this.#engine = this.#shared
     if (engine === this.#shared) await engine.reset()
@@ -164,11 +171,29 @@ export class PipelineSession {
     })
   }
 
+  /**
+   * Runs a statement of ours over files of the slot. In a session of its own: macros, views and temporary tables of the pipeline
+   * must not stand in for what our SQL names.
+   */
+  async sql({ sql }: SqlArgs): Promise<ReadonlyArray<Readonly<Record<string, unknown>>>> {
+    if (this.#own === null) {
+      await this.#engine.reset()
+      this.#session = null
+      this.#own = await this.#engine.begin([ownDatabase])
+    }
+    try {
+      return (await this.#own.connection.runAndReadAll(sql)).getRowObjectsJS()
+    } catch (error) {
+      throw sqlError(error, this.#own.limits)
+    }
+  }
+
   async quality(
     { home, views, tests, timeoutMs, sampleRows }: QualityArgs,
     signal: AbortSignal,
   ): Promise<ReadonlyArray<QualityReply>> {
     // A session of its own: what the pipeline left (tables, macros, views over views) must not decide about its tests.
+    this.#own = null
     await this.#engine.reset()
     const session = await this.#begin(home, views)
     const replies: Array<QualityReply> = []

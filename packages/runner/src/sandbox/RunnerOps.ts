@@ -1,8 +1,8 @@
 import type { RenderResult, TemplateContext } from "../template/Template.ts"
 
 /**
- * What a runner node asks of its slots. A run makes four calls: `render` (which starts a session and forgets the one
- * before), `execute`, `copy` and `quality`. Plain data: it goes over the slot's channel, and slot processes load this file.
+ * What a runner node asks of its slots. A run calls `render` (which starts a session and forgets the one before), `execute`, `copy`,
+ * as often as merging needs it `sql`, and `quality`. Plain data: it goes over the slot's channel, and slot processes load this file.
  */
 
 /** A template by the name that messages give it: the path inside the pipeline's folder. */
@@ -66,6 +66,11 @@ export interface CopyArgs {
 export interface CopyReply {
   /** Rows of `return_stats`. */
   readonly files: ReadonlyArray<Readonly<Record<string, unknown>>>
+}
+
+/** One statement of ours; nothing of `execute` is left. Answers with rows as objects of JavaScript values. */
+export interface SqlArgs {
+  readonly sql: string
 }
 
 /** Told while a long statement runs. */

@@ -12,6 +12,7 @@ serveSlot(async (limits) => {
       maximum: (args: never) => session.maximum(args),
       execute: (args: never) => session.execute(args),
       copy: (args: never, context) => session.copy(args, context.emit),
+      sql: (args: never) => session.sql(args),
       quality: (args: never, context) => session.quality(args, context.signal),
       check: (args: never) => session.check(args),
     },

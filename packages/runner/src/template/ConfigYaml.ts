@@ -1,9 +1,13 @@
 import { isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml"
 import type { Issue } from "./Issue.ts"
-import { readSetting, type Settings } from "./Setting.ts"
+import { readSetting } from "./Setting.ts"
+import type { Settings } from "./SettingValue.ts"
+import type { Given } from "./StrategySettings.ts"
 
 export interface ConfigFile {
   readonly settings: Settings
+  /** Where each key stands. */
+  readonly given: ReadonlyMap<string, Given>
   readonly issues: ReadonlyArray<Issue>
 }
 
@@ -19,6 +23,7 @@ export const readConfigYaml = (source: string): ConfigFile => {
   if (document.errors.length > 0) {
     return {
       settings: {},
+      given: new Map(),
       issues: document.errors.map((error) => ({
         ...at(error.pos[0]),
         code: "config.syntax",
@@ -30,14 +35,16 @@ export const readConfigYaml = (source: string): ConfigFile => {
     }
   }
   const root = document.contents
-  if (root === null || (isScalar(root) && root.value === null)) return { settings: {}, issues: [] }
+  if (root === null || (isScalar(root) && root.value === null)) return { settings: {}, given: new Map(), issues: [] }
   if (!isMap(root)) {
     return {
       settings: {},
+      given: new Map(),
       issues: [{ ...at(root.range?.[0]), code: "config.syntax", message: "Must be a list of `key: value` lines." }],
     }
   }
   const settings: Settings = {}
+  const given = new Map<string, Given>()
   const issues: Array<Issue> = []
   for (const pair of root.items) {
     const keyNode = isScalar(pair.key) ? pair.key : null
@@ -46,9 +53,11 @@ export const readConfigYaml = (source: string): ConfigFile => {
       continue
     }
     const value: unknown = isNode(pair.value) ? pair.value.toJS(document) : null
-    const read = readSetting(keyNode.value.toLowerCase(), value)
+    const key = keyNode.value.toLowerCase()
+    const read = readSetting(key, value)
+    given.set(key, { source: "config", ...at(keyNode.range?.[0]) })
     if ("set" in read) Object.assign(settings, read.set)
     else issues.push({ ...at(keyNode.range?.[0]), code: read.code, message: read.problem })
   }
-  return { settings, issues }
+  return { settings, given, issues }
 }

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { defaultPipelineConfig } from "@rat/domain"
 import { effectiveConfig } from "./EffectiveConfig.ts"
 
 const issuesOf = (code: string, yaml: string | null = null) => {
@@ -9,17 +10,11 @@ const issuesOf = (code: string, yaml: string | null = null) => {
 describe("The settings of a pipeline", () => {
   it("are the defaults when nobody says anything", () => {
     const { config } = effectiveConfig("select 1", null)
-    assert.deepStrictEqual(
-      { ...config },
-      {
-        description: "",
-        materialized: "table",
-        merge_strategy: "full_refresh",
-        watermark_column: null,
-        memory_limit_bytes: null,
-        timeout_seconds: null,
-      },
-    )
+    assert.deepStrictEqual({ ...config }, { ...defaultPipelineConfig })
+    assert.strictEqual(config.merge_strategy, "full_refresh")
+    assert.strictEqual(config.on_schema_change, "evolve")
+    assert.isFalse(config.allow_destructive_changes)
+    assert.isNull(config.partition_by)
   })
 
   it("come from annotations before config.yaml before the defaults, each for itself", () => {
@@ -46,6 +41,63 @@ describe("The settings of a pipeline", () => {
     it(`accept ${sentence}`, () => assert.deepStrictEqual(issuesOf("select 1", yaml), []))
   }
 
+  it("are read the same from lists, from words with commas and from annotations", () => {
+    const lists = effectiveConfig(
+      "select 1",
+      `merge_strategy: incremental
+unique_key: [id, "Odd, name"]
+partition_by:
+  - {column: at, transform: DAY}
+  - bucket[16](id)
+  - country
+sort_by:
+  - {column: at, direction: desc}
+  - id
+renamed_columns: {a: b}
+column_defaults: {country: DE, n: 1}
+columns:
+  - {name: id, description: The key}
+maintenance: {enabled: false}
+format_version: 3
+target_file_size: 64MiB
+`,
+    )
+    const header = effectiveConfig(
+      `-- @merge_strategy: incremental
+-- @unique_key: id, "Odd, name"
+-- @partition_by: day(at), bucket(16, id), country
+-- @sort_by: at desc nulls last, id
+-- @renamed_columns: a: b
+-- @column_defaults: {country: DE, n: 1}
+-- @columns: id: The key
+-- @maintenance: enabled: false
+-- @format_version: 3
+-- @target_file_size: 64MiB
+select 1`,
+      null,
+    )
+    for (const { codeIssues, configIssues } of [lists, header]) assert.deepStrictEqual([...codeIssues, ...configIssues], [])
+    assert.deepStrictEqual({ ...header.config }, { ...lists.config })
+    assert.deepStrictEqual(lists.config.unique_key, ["id", "Odd, name"])
+    assert.deepStrictEqual(lists.config.partition_by, [
+      { column: "at", transform: "day" },
+      { column: "id", transform: "bucket[16]" },
+      { column: "country", transform: "identity" },
+    ])
+    assert.deepStrictEqual(lists.config.sort_by, [
+      { column: "at", direction: "desc", nulls: "last" },
+      { column: "id", direction: "asc", nulls: "last" },
+    ])
+    assert.deepStrictEqual(lists.config.maintenance, { enabled: false })
+    assert.strictEqual(lists.config.target_file_size_bytes, 64 * 2 ** 20)
+  })
+
+  it("may be split over both files: the strategy here, its key there", () => {
+    assert.deepStrictEqual(issuesOf("-- @merge_strategy: scd2\nselect 1", "unique_key: id\nscd_valid_to: until\n"), [])
+    const [issue] = issuesOf("\n-- @merge_strategy: scd2\nselect 1", "description: x\n")
+    assert.deepStrictEqual([issue?.code, issue?.line], ["annotation.strategy", 2])
+  })
+
   const bad: ReadonlyArray<
     readonly [sentence: string, yaml: string, code: string, place: [number, number], text: RegExp]
   > = [
@@ -71,24 +123,64 @@ describe("The settings of a pipeline", () => {
       /Did you mean "full_refresh"\?/,
     ],
     [
-      "a strategy that is not built",
-      "merge_strategy: incremental\n",
-      "config.not_available",
-      [1, 1],
-      /incremental is not available yet/,
+      "a strategy without its key, at the strategy",
+      "description: x\nmerge_strategy: incremental\n",
+      "config.strategy",
+      [2, 1],
+      /incremental needs unique_key/,
     ],
-    ["scd2", "merge_strategy: scd2\n", "config.not_available", [1, 1], /scd2 is not available yet/],
-    ["unique_key", "unique_key: id\n", "config.not_available", [1, 1], /Nothing reads unique_key yet/],
-    ["unique_key as a list", "unique_key: [a, b]\n", "config.not_available", [1, 1], /Nothing reads unique_key yet/],
+    ["scd2 without a key", "merge_strategy: scd2\n", "config.strategy", [1, 1], /scd2 needs unique_key/],
+    ["snapshot without its column", "merge_strategy: snapshot\n", "config.strategy", [1, 1], /needs partition_column/],
     [
-      "partition_by",
-      "partition_by:\n  - column: a\n    transform: day\n",
-      "config.not_available",
-      [1, 1],
-      /Partitioned tables/,
+      "deduplication without a key",
+      "dedup: true\nmerge_strategy: append_only\n",
+      "config.strategy",
+      [2, 1],
+      /dedup: true needs unique_key/,
     ],
-    ["partition_column", "partition_column: d\n", "config.not_available", [1, 1], /snapshot/],
-    ["scd_valid_from", "scd_valid_from: x\n", "config.not_available", [1, 1], /scd2/],
+    [
+      "a key that names a column twice",
+      "merge_strategy: incremental\nunique_key: [id, ID]\n",
+      "config.strategy",
+      [1, 1],
+      /"ID" twice/,
+    ],
+    [
+      "history columns of one name",
+      "merge_strategy: scd2\nunique_key: id\nscd_valid_from: at\nscd_valid_to: At\n",
+      "config.strategy",
+      [1, 1],
+      /different names/,
+    ],
+    ["a key that names nothing", "unique_key: []\n", "config.invalid_value", [1, 1], /is empty/],
+    ["a key with a hole", "unique_key: 'a,,b'\n", "config.invalid_value", [1, 1], /no name of one/],
+    ["a setting of another strategy", "partition_column: d\n", "config.unused", [1, 1], /belongs to merge_strategy snapshot/],
+    ["history settings without scd2", "scd_valid_from: x\n", "config.unused", [1, 1], /belongs to merge_strategy scd2/],
+    ["a transform that does not exist", "partition_by: [dy(ts)]\n", "config.invalid_value", [1, 1], /Did you mean "day"/],
+    ["buckets without a number", "partition_by: [bucket(id)]\n", "config.invalid_value", [1, 1], /no transform/],
+    ["no buckets", "partition_by: ['bucket[0](id)']\n", "config.invalid_value", [1, 1], /no transform/],
+    ["partitioning without a column", "partition_by: [{transform: day}]\n", "config.invalid_value", [1, 1], /needs a column/],
+    [
+      "an unknown key of a partition field",
+      "partition_by: [{column: a, tranform: day}]\n",
+      "config.invalid_value",
+      [1, 1],
+      /unknown key "tranform"/,
+    ],
+    ["a bracket left open", "partition_by: day(ts\n", "config.invalid_value", [1, 1], /neither a column nor/],
+    ["an order that is none", "sort_by: [{column: a, direction: up}]\n", "config.invalid_value", [1, 1], /asc or desc/],
+    ["a word that is no truth", "dedup: perhaps\n", "config.invalid_value", [1, 1], /true or false/],
+    ["another way to change", "on_schema_change: sync\n", "config.invalid_value", [1, 1], /evolve or fail or ignore/],
+    ["another version", "format_version: 4\n", "config.invalid_value", [1, 1], /2 or 3/],
+    ["files too small", "target_file_size: 1KB\n", "config.invalid_value", [1, 1], /at least 65536/],
+    ["renames to nothing", "renamed_columns: {a: }\n", "config.invalid_value", [1, 1], /new name/],
+    ["two renames to one name", "renamed_columns: {a: c, b: C}\n", "config.invalid_value", [1, 1], /cannot both/],
+    ["a list of renames", "renamed_columns: [a, b]\n", "config.invalid_value", [1, 1], /old_name: new_name/],
+    ["a default of nothing", "column_defaults: {a: null}\n", "config.invalid_value", [1, 1], /has no value/],
+    ["what nothing reads of a column", "columns: {a: {tests: [unique]}}\n", "config.invalid_value", [1, 1], /"tests"/],
+    ["a column without a name", "columns: [{description: x}]\n", "config.invalid_value", [1, 1], /needs a name/],
+    ["a policy's unknown key", "maintenance: {enable: true}\n", "config.invalid_value", [1, 1], /Did you mean "enabled"/],
+    ["a policy's bad value", "maintenance: {every_hours: 0}\n", "config.invalid_value", [1, 1], /every_hours cannot be 0/],
     [
       "archive_landing_zones",
       "archive_landing_zones: true\n",
@@ -127,13 +219,13 @@ describe("The settings of a pipeline", () => {
   }
 
   it("are all checked, not only up to the first problem", () => {
-    const issues = issuesOf("-- @unique_key: a\n-- @timeout_seconds: soon\nselect 1", "foo: 1\nmax_retries: 1\n")
+    const issues = issuesOf("-- @dedup: a\n-- @timeout_seconds: soon\nselect 1", "foo: 1\nmax_retries: 1\n")
     assert.deepStrictEqual(
       issues.map(({ code, line }) => [code, line]),
       [
         ["config.unknown_key", 1],
         ["config.not_available", 2],
-        ["annotation.not_available", 1],
+        ["annotation.invalid_value", 1],
         ["annotation.invalid_value", 2],
       ],
     )

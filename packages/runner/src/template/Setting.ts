@@ -1,64 +1,124 @@
-import { didYouMean, MergeStrategy, type PipelineConfig, supportedStrategies } from "@rat/domain"
+import {
+  didYouMean,
+  FormatVersion,
+  MaintenancePolicyPart,
+  MergeStrategy,
+  maintenancePolicyKeys,
+  OnSchemaChange,
+  supportedStrategies,
+} from "@rat/domain"
 import { parseBytes } from "@rat/lakehouse"
-
-/** Settings as somebody wrote them: those that are absent take the next source's value. */
-export type Settings = { -readonly [Key in keyof PipelineConfig]?: PipelineConfig[Key] }
-
-/** A value as config.yaml (typed) or an annotation (text) gives it, or why it is refused. */
-type Read = { readonly set: Settings } | { readonly code: string; readonly problem: string }
-
-const refused = (problem: string): Read => ({ code: "config.invalid_value", problem })
-const notAvailable = (problem: string): Read => ({ code: "config.not_available", problem })
-
-const show = (value: unknown): string =>
-  typeof value === "string" ? `"${value}"` : (JSON.stringify(value) ?? "nothing")
-
-const text =
-  (set: (value: string) => Settings, limit: number) =>
-  (key: string, value: unknown): Read => {
-    if (typeof value !== "string") return refused(`${key} must be text, not ${show(value)}.`)
-    if (value.trim() === "") return refused(`${key} is empty. Give it a value or remove it.`)
-    if (value.length > limit) return refused(`${key} is longer than ${limit} characters.`)
-    return { set: set(value) }
-  }
+import { Result, Schema } from "effect"
+import { partitionBy, sortBy } from "./ColumnExpression.ts"
+import { columnDefaults, columns, renamedColumns } from "./ColumnMapping.ts"
+import {
+  columnList,
+  flag,
+  listItems,
+  mappingOf,
+  nameLimit,
+  notAvailable,
+  oneOf,
+  type Read,
+  type Reader,
+  refused,
+  type Settings,
+  show,
+  text,
+} from "./SettingValue.ts"
 
 const positiveInteger = (value: unknown): number | null => {
   const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value
   return typeof number === "number" && Number.isSafeInteger(number) && number > 0 ? number : null
 }
 
-const memoryLimit = (key: string, value: unknown): Read => {
-  const bytes = typeof value === "string" || typeof value === "number" ? parseBytes(String(value)) : null
-  return bytes === null
-    ? refused(`${key} must be a size such as 512MB or 2GiB, not ${show(value)}.`)
-    : { set: { memory_limit_bytes: bytes } }
-}
-
-const mergeStrategy = (key: string, value: unknown): Read => {
-  const supported = supportedStrategies.join(" or ")
-  const strategy = MergeStrategy.literals.find((candidate) => candidate === value)
-  if (strategy === undefined) {
-    const hint = typeof value === "string" ? didYouMean(value, supportedStrategies) : ""
-    return refused(`${key} ${show(value)} does not exist.${hint} Use ${supported}.`)
+const size =
+  (set: (bytes: number) => Settings, least: number): Reader =>
+  (key, value) => {
+    const bytes = typeof value === "string" || typeof value === "number" ? parseBytes(String(value)) : null
+    if (bytes === null) return refused(`${key} must be a size such as 512MB or 2GiB, not ${show(value)}.`)
+    return bytes < least ? refused(`${key} must be at least ${least} bytes, not ${show(value)}.`) : { set: set(bytes) }
   }
-  return supportedStrategies.includes(strategy)
-    ? { set: { merge_strategy: strategy } }
-    : notAvailable(`${key} ${strategy} is not available yet. Use ${supported}.`)
+
+const memoryLimit = size((memory_limit_bytes) => ({ memory_limit_bytes }), 1)
+/** Below this, the footer of a Parquet file outweighs its rows. */
+const targetFileSize = size((target_file_size_bytes) => ({ target_file_size_bytes }), 64 * 1024)
+
+const mergeStrategy: Reader = (key, value) => {
+  const strategy = MergeStrategy.literals.find((candidate) => candidate === value)
+  if (strategy !== undefined) return { set: { merge_strategy: strategy } }
+  const hint = typeof value === "string" ? didYouMean(value, supportedStrategies) : ""
+  return refused(`${key} ${show(value)} does not exist.${hint} Use ${supportedStrategies.join(" or ")}.`)
 }
 
-const materialized = (key: string, value: unknown): Read => {
+const materialized: Reader = (key, value) => {
   if (value === "table") return { set: { materialized: "table" } }
   return value === "view" || value === "incremental" || value === "ephemeral"
     ? notAvailable(`${key}: ${value} is not available yet: every pipeline makes a table. Remove the key or use table.`)
     : refused(`${key} must be table, not ${show(value)}.`)
 }
 
+/** A list of which each item is parsed by itself. */
+const list =
+  <A>(
+    item: (key: string, value: unknown) => { readonly value: A } | { readonly problem: string },
+    set: (values: ReadonlyArray<A>) => Settings,
+  ): Reader =>
+  (key, value) => {
+    if (value === null) return refused(`${key} is empty. Name a column, or write [] for none.`)
+    const values: Array<A> = []
+    for (const part of listItems(value)) {
+      const parsed = item(key, part)
+      if ("problem" in parsed) return refused(parsed.problem)
+      values.push(parsed.value)
+    }
+    return { set: set(values) }
+  }
+
+const decodePolicy = Schema.decodeUnknownResult(MaintenancePolicyPart)
+
+const maintenance: Reader = (key, value) => {
+  const mapping = mappingOf(value)
+  if (mapping === null) return refused(`${key} must be lines of \`key: value\`, not ${show(value)}.`)
+  const strange = Object.keys(mapping).find((name) => !(maintenancePolicyKeys as ReadonlyArray<string>).includes(name))
+  if (strange !== undefined) {
+    return refused(
+      `${key}: unknown key "${strange}".${didYouMean(strange, maintenancePolicyKeys)} There are: ${maintenancePolicyKeys.join(", ")}.`,
+    )
+  }
+  for (const [name, given] of Object.entries(mapping)) {
+    const part = decodePolicy({ [name]: given })
+    if (Result.isFailure(part)) {
+      const reason = part.failure.message.split("\n")[0]!.replace(/\.$/, "")
+      return refused(`${key}: ${name} cannot be ${show(given)}: ${reason}.`)
+    }
+  }
+  return { set: { maintenance: Result.getOrThrow(decodePolicy(mapping)) } }
+}
+
 /** The settings that something reads. */
-const known: { readonly [Key in string]: (key: string, value: unknown) => Read } = {
+const known: { readonly [Key in string]: Reader } = {
   description: text((description) => ({ description }), 5_000),
   materialized,
   merge_strategy: mergeStrategy,
-  watermark_column: text((watermark_column) => ({ watermark_column }), 255),
+  unique_key: columnList((unique_key) => ({ unique_key })),
+  watermark_column: text((watermark_column) => ({ watermark_column }), nameLimit),
+  partition_column: text((partition_column) => ({ partition_column }), nameLimit),
+  partition_by: list(partitionBy, (partition_by) => ({ partition_by })),
+  sort_by: list(sortBy, (sort_by) => ({ sort_by })),
+  dedup: flag((dedup) => ({ dedup })),
+  scd_valid_from: text((scd_valid_from) => ({ scd_valid_from }), nameLimit),
+  scd_valid_to: text((scd_valid_to) => ({ scd_valid_to }), nameLimit),
+  scd_close_missing: flag((scd_close_missing) => ({ scd_close_missing })),
+  on_schema_change: oneOf(OnSchemaChange.literals, (on_schema_change) => ({ on_schema_change })),
+  allow_destructive_changes: flag((allow_destructive_changes) => ({ allow_destructive_changes })),
+  renamed_columns: renamedColumns,
+  column_defaults: columnDefaults,
+  columns,
+  format_version: oneOf(FormatVersion.literals, (format_version) => ({ format_version })),
+  target_file_size: targetFileSize,
+  target_file_size_bytes: targetFileSize,
+  maintenance,
   memory_limit: memoryLimit,
   memory_limit_bytes: memoryLimit,
   timeout_seconds: (key, value) => {
@@ -69,18 +129,10 @@ const known: { readonly [Key in string]: (key: string, value: unknown) => Read }
   },
 }
 
-const keyed = "It belongs to the strategies incremental, delete_insert, scd2 and soft_delete"
-const scd = "It belongs to the strategy scd2"
 const retries = "Failed runs are not repeated by themselves yet: run the pipeline again"
 
 /** Settings that the ancestor had and that nothing reads here yet: accepting them in silence would be a lie. */
 const unread: { readonly [Key in string]: string } = {
-  unique_key: `${keyed}, which are not available yet`,
-  partition_column: "It belongs to the strategy snapshot, which is not available yet",
-  partition_by: "Partitioned tables are not available yet",
-  scd_valid_from: `${scd}, which is not available yet`,
-  scd_valid_to: `${scd}, which is not available yet`,
-  scd_close_missing: `${scd}, which is not available yet`,
   archive_landing_zones: "Files stay in their landing zone after a run; moving them is not available yet",
   max_retries: retries,
   retry_delay_seconds: retries,

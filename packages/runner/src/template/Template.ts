@@ -154,7 +154,10 @@ export class Template {
       },
     }
     if (context.hasTable) variables.this = self
-    for (const [name, answer] of Object.entries(context.flags)) variables[name] = () => answer
+    for (const [name, answer] of Object.entries(context.flags)) {
+      // The table must be there to be read from: see StrategyFlags.
+      variables[name] = () => answer && (name !== "is_incremental" || context.hasTable)
+    }
     const names = Object.keys(variables).concat(context.hasTable ? [] : ["this"])
     for (const [name, advice] of Object.entries(elsewhere)) {
       variables[name] = () => refuse(name, null, "template.unsupported", `${name}() does not exist here. ${advice}`)

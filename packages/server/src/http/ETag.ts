@@ -14,6 +14,8 @@ export const withETag = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerR
     const response = yield* app
     const request = yield* HttpServerRequest.HttpServerRequest
     const body = response.body
+    // What knows a cheaper tag than a hash over everything has set it.
+    if (response.headers.etag !== undefined) return response
     if (request.method !== "GET" || response.status !== 200 || body._tag !== "Uint8Array") return response
     if (!body.contentType.startsWith("application/json") || body.contentLength > maxHashedBytes) return response
     const tag = `W/"${createHash("sha1").update(body.body).digest("base64url")}"`

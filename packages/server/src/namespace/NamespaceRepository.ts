@@ -73,16 +73,17 @@ export class NamespaceRepository extends Context.Service<
         // Locked: a pipeline that is being made for it waits, and then finds it gone.
         const locked = yield* sql`select 1 from namespace where name = ${name} for update`
         if (locked.length === 0) return yield* new NamespaceNotFound({ namespace: name })
-        const [held] = yield* sql<{ readonly pipelines: number; readonly zones: number }>`
+        const [held] = yield* sql<{ readonly pipelines: number; readonly zones: number; readonly views: number }>`
           select
             (select count(*)::integer from pipeline where namespace = ${name} and deleted_at is null) as pipelines,
-            (select count(*)::integer from landing_zone where namespace = ${name}) as zones`
+            (select count(*)::integer from landing_zone where namespace = ${name}) as zones,
+            (select count(*)::integer from iceberg_view where namespace = ${name}) as views`
         const tables = yield* catalog
           .tables(mainRef, { namespace: name })
           .pipe(Effect.catchTag("RefNotFound", Effect.die))
-        const { pipelines, zones } = held!
-        if (pipelines + zones + tables.length > 0) {
-          return yield* new NamespaceNotEmpty({ namespace: name, pipelines, zones, tables: tables.length })
+        const { pipelines, zones, views } = held!
+        if (pipelines + zones + tables.length + views > 0) {
+          return yield* new NamespaceNotEmpty({ namespace: name, pipelines, zones, tables: tables.length + views })
         }
         yield* sql`delete from namespace where name = ${name}`
       }, sql.withTransaction)

@@ -19,8 +19,15 @@ import { FileRepository } from "../file/FileRepository.ts"
 import { FileStorage } from "../file/FileStorage.ts"
 import { FilesHttp } from "../file/FilesHttp.ts"
 import { ServerAddress, serverLayer } from "../http/Server.ts"
+import { IcebergRestHttp } from "../iceberg-rest/IcebergRestHttp.ts"
+import { StoreSigner } from "../iceberg-rest/RemoteSigning.ts"
 import { LandingHttp } from "../landing/LandingHttp.ts"
 import { LandingRepository } from "../landing/LandingRepository.ts"
+import { MaintenanceHttp } from "../maintenance/MaintenanceHttp.ts"
+import { MaintenanceRepository } from "../maintenance/MaintenanceRepository.ts"
+import { MaintenanceSettings } from "../maintenance/MaintenanceSettings.ts"
+import { MaintenanceWorker } from "../maintenance/MaintenanceWorker.ts"
+import { OrphanRepository } from "../maintenance/OrphanRepository.ts"
 import { NamespaceRepository } from "../namespace/NamespaceRepository.ts"
 import { NamespacesHttp } from "../namespace/NamespacesHttp.ts"
 import { PipelineEntityLayer } from "../pipeline/PipelineEntity.ts"
@@ -88,6 +95,8 @@ const repositories = Layer.mergeAll(
   PipelineRepository.layer,
   TableMetadataRepository.layer,
   RunRepository.layer,
+  MaintenanceRepository.layer,
+  OrphanRepository.layer,
 )
 
 const control = Layer.mergeAll(PipelineEntityLayer, RunEntityLayer, RunNotices.layer, RunReaper.layerOnlyNode)
@@ -112,6 +121,7 @@ const groups = Layer.mergeAll(
   RunsHttp,
   QueryHttp,
   TablesHttp,
+  MaintenanceHttp,
 ).pipe(
   Layer.provide(nodeHealth),
   Layer.provide([FileStorage.layer, ProjectRepository.layer, LogStreams.layer, QueryAnswers.layer]),
@@ -127,18 +137,20 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
       stopGraceMs: settings.stopGraceMs,
     },
     groups,
-    MetricsHttp,
+    Layer.merge(MetricsHttp, IcebergRestHttp),
   )
   const { gitCommit, buildTime } = settings
   return server.pipe(
     Layer.provide([processMetrics({ version, gitCommit }), nodeMetrics]),
     Layer.provide(Layer.succeed(BuildInfo, { version, gitCommit, buildTime })),
+    Layer.provide(MaintenanceWorker.layerOnlyNode),
     Layer.provide([runner, query]),
     Layer.provide(control),
     Layer.provide(ActorRuntime.layerSingle),
     Layer.provide([RunnerConfig.layer({ slotFolder: folder.slots }), QueryConfig.layer({ slotFolder: folder.slots })]),
     Layer.provide(repositories),
-    Layer.provide([lakehouse, EventLog.layer, RunHub.layer, RunSettings.layer]),
+    Layer.provide([lakehouse, EventLog.layer, RunHub.layer, RunSettings.layer, MaintenanceSettings.layer]),
+    Layer.provide(StoreSigner.layer({ dataFolder: folder.path })),
     Layer.provide(StoreConfig.layerFromConfig({ dataFolder: folder.path })),
     Layer.provide(database(folder.postgres)),
     Layer.provide([NodeFileSystem.layer, NodePath.layer]),

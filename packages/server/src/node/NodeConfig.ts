@@ -87,7 +87,7 @@ export const nodeConfigProvider = (options: NodeOptions): ConfigProvider.ConfigP
 }
 
 /** Whether a setting's value must not be printed. */
-const isSecret = (name: string): boolean => /SECRET|KEY|TOKEN|URL|PASSWORD/.test(name)
+const isSecret = (name: string): boolean => /SECRET|KEY|TOKEN|URL|PASSWORD|CREDENTIAL/.test(name)
 
 /** Settings that a room read and could not use, in the words of the others. */
 export const settingErrors = <A, E, R>(

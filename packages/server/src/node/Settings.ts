@@ -43,6 +43,8 @@ export const settings: ReadonlyArray<Setting> = [
   ),
   row("RAT_GIT_COMMIT", "", "Shown by /health."),
   row("RAT_BUILD_TIME", "", "Shown by /health."),
+  row("RAT_ICEBERG_TOKEN", "", "Bearer token that clients of the Iceberg REST endpoint must show; without any it is open."),
+  row("RAT_ICEBERG_CREDENTIAL", "", "ID:SECRET for which the Iceberg REST endpoint gives out tokens that last an hour."),
   // Postgres
   row("DATABASE_URL", "", "Postgres to use; without it one runs in the data folder."),
   row("DB_MAX_CONNS", "25", "Most sessions that this node opens."),
@@ -96,6 +98,27 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_RUNNER_DRAIN_SECONDS", "10", "How long a node that stops waits for its runs."),
   row("RAT_RUN_LOG_MAX_LINES", "10000", "Lines kept of one attempt's log."),
   row("RAT_RUN_LOG_MAX_MESSAGE", "8192", "Characters kept of one log line."),
+  // Maintenance
+  row(
+    "RAT_MAINTENANCE",
+    "true",
+    "Whether tables are compacted, snapshots expired and orphans removed without being asked.",
+  ),
+  row("RAT_MAINTENANCE_INTERVAL_SECONDS", "60", "How often is looked for tables whose time has come."),
+  row("RAT_MAINTENANCE_CONCURRENCY", "1", "Tables of this node that are looked after at the same time."),
+  row("RAT_MAINTENANCE_LEASE_SECONDS", "30", "Maintenance whose node is silent for this long begins anew."),
+  row("RAT_MAINTENANCE_HISTORY_DAYS", "90", "Days a run of maintenance is kept."),
+  row("RAT_MAINTENANCE_EVERY_COMMITS", "50", "Commits to a table after which it is due."),
+  row("RAT_MAINTENANCE_EVERY_HOURS", "24", "Hours after which a table that changed at all is due."),
+  row("RAT_TARGET_FILE_SIZE", "256MiB", "Size that compaction makes files of."),
+  row("RAT_SNAPSHOT_MAX_AGE_HOURS", "120", "Hours a snapshot is kept in a table's history."),
+  row("RAT_MIN_SNAPSHOTS", "10", "Newest snapshots that are kept whatever their age."),
+  row(
+    "RAT_ORPHAN_GRACE_HOURS",
+    "24",
+    "Hours that nothing has pointed to an object before it goes; longer than any run, query or foreign writer takes.",
+  ),
+  row("RAT_ORPHAN_INTERVAL_HOURS", "24", "Hours between two looks for objects that nothing points to."),
   // Query
   row("RAT_QUERY_SLOTS", "2", "Queries that execute at the same time."),
   row("RAT_QUERY_MAX_WAITING", "64", "Queries that may wait for a slot; one more is refused."),

@@ -10,5 +10,5 @@ const read = (file: string): Migration => {
 /** The whole schema of a server, in the order in which it is applied. */
 export const migrations: ReadonlyArray<Migration> = [
   ...catalogMigrations,
-  ...["0002_event.sql", "0003_run.sql", "0004_file.sql"].map(read),
+  ...["0002_event.sql", "0003_run.sql", "0004_file.sql", "0006_iceberg_rest.sql", "0007_maintenance.sql"].map(read),
 ]

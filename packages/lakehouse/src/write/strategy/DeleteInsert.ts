@@ -1,0 +1,14 @@
+import { matching, needsKey } from "./KeyMatch.ts"
+import type { Strategy } from "./Strategy.ts"
+
+/** Old rows whose key occurs in the result go, and all rows of the result come: a key may have several. */
+export const deleteInsert: Strategy = {
+  name: "delete_insert",
+  problems: ({ uniqueKey }) => needsKey("delete_insert", uniqueKey),
+  addedColumns: () => [],
+  concerns: ({ uniqueKey }) => uniqueKey,
+  plan: ({ settings, source, target }) => ({
+    inserts: "source",
+    deletes: matching(target, source, settings.uniqueKey),
+  }),
+}

@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto"
+import { mainRef, type RefName, type TableKey } from "@rat/domain"
+import { Catalog, IcebergTable, isPostgresOutage, type TableChange } from "@rat/lakehouse"
+import { Effect, Schedule } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { Outbox } from "../event/Outbox.ts"
+import { retryContention } from "../sql/SqlRetry.ts"
+import { encodeAnswer, type RestAnswer, type RestCall } from "./RestCall.ts"
+import { refuse, type RestFailure } from "./RestFailure.ts"
+
+/** A change of one table, its files written, ready for the catalog. */
+export interface PreparedChange {
+  readonly key: TableKey
+  readonly expected: string | null
+  readonly next: TableChange["next"]
+  /** What happened, for the history. */
+  readonly message: string
+  /** Rows that the change added, for the event. */
+  readonly rowsAdded: number | null
+}
+
+const isOutage = (error: { readonly _tag: string }): boolean =>
+  error._tag === "SqlError" && isPostgresOutage(error as SqlError.SqlError)
+
+/** About 5 s. */
+const untilAnswered = Schedule.exponential("50 millis", 2).pipe(Schedule.jittered)
+
+/**
+ * Moves the catalog's pointers: all changes of a request or none, together with their events and the mark of the request's
+ * idempotency key. Commits made here appear in history and events like those of runs.
+ */
+export const makeTableCommitter = Effect.gen(function* () {
+  const catalog = yield* Catalog
+  const tables = yield* IcebergTable
+  const outbox = yield* Outbox
+  const sql = yield* SqlClient.SqlClient
+
+  const markDone = (call: RestCall, answer: RestAnswer) =>
+    call.idempotencyKey === null
+      ? Effect.void
+      : sql`
+          update iceberg_request
+          set status = ${answer.kind === "empty" ? answer.status : 200}, answer = ${encodeAnswer(answer)}
+          where key = ${call.idempotencyKey}`
+
+  const eventsOf = (changes: ReadonlyArray<PreparedChange>, commitId: string, author: string) =>
+    changes.map(({ key, next, rowsAdded }) => ({
+      key: key.toString(),
+      type: "table.published" as const,
+      namespace: key.namespace,
+      payload: {
+        run_id: null,
+        table: key.toString(),
+        snapshot_id: next?.snapshotId ?? null,
+        commit_id: commitId,
+        rows_written: rowsAdded,
+        author,
+        ...(next === null ? { dropped: true } : {}),
+      },
+    }))
+
+  const commitOnce = (
+    call: RestCall,
+    changes: ReadonlyArray<PreparedChange>,
+    answer: RestAnswer,
+    first: Effect.Effect<void, RestFailure | SqlError.SqlError>,
+  ) =>
+    Effect.gen(function* () {
+      yield* first
+      const commit = yield* catalog.commit(call.ref, {
+        message: changes.map(({ message }) => message).join("; "),
+        author: call.author,
+        runId: null,
+        changes: changes.map(({ key, expected, next }) => ({ key, expected, next })),
+      })
+      // A branch's changes are told of when it is merged.
+      if (call.ref === mainRef) yield* outbox.append(eventsOf(changes, commit.id.toString(), call.author))
+      yield* markDone(call, answer)
+    }).pipe(sql.withTransaction, retryContention)
+
+  /** Whether the ref shows our versions: the pointer itself, or a later version that grew out of it. */
+  const isThere = Effect.fnUntraced(function* (ref: RefName, changes: ReadonlyArray<PreparedChange>) {
+    for (const { key, next } of changes) {
+      const pointer = yield* catalog.table(ref, key)
+      if (next === null ? pointer === null : pointer?.metadataLocation === next.metadataLocation) continue
+      if (next === null || pointer === null) return false
+      const { metadataLog } = yield* tables.load(pointer.metadataLocation)
+      if (!metadataLog.some(({ metadataFile }) => metadataFile === next.metadataLocation)) return false
+    }
+    return true
+  })
+
+  /**
+   * `CatalogConflict`: nothing was changed. `first` runs in the same transaction, before the pointers move. When Postgres goes
+   * away the transaction is repeated: it waits for one that may still be under way and then sees what became of it. Only when that
+   * gives no answer either, the state is reported as unknown.
+   */
+  const commit = Effect.fn("TableCommitter.commit")(function* (
+    call: RestCall,
+    changes: ReadonlyArray<PreparedChange>,
+    answer: RestAnswer,
+    first: Effect.Effect<void, RestFailure | SqlError.SqlError>,
+  ) {
+    let isRepeat = false
+    return yield* commitOnce(call, changes, answer, first).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          isRepeat ||= isOutage(error)
+        }),
+      ),
+      Effect.retry({ schedule: untilAnswered, times: 7, while: isOutage }),
+      Effect.catchTag("CatalogConflict", (conflict) =>
+        Effect.flatMap(isRepeat ? isThere(call.ref, changes) : Effect.succeed(false), (there) =>
+          there ? Effect.void : Effect.fail(conflict),
+        ),
+      ),
+      Effect.catchTag("SqlError", (error) =>
+        Effect.fail(
+          isOutage(error)
+            ? refuse(
+                "CommitStateUnknownException",
+                "The database went away while the commit was made, so whether it was is not known. Load the table before trying again.",
+              )
+            : error,
+        ),
+      ),
+    )
+  })
+
+  return { commit, newId: () => randomUUID() }
+})
+
+export type TableCommitter = Effect.Success<typeof makeTableCommitter>
