@@ -11,6 +11,7 @@ const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   write: () => import("./WriteBench.ts"),
   query: () => import("./QueryBench.ts"),
   catalog: () => import("./CatalogBench.ts"),
+  merge: () => import("./MergeBench.ts"),
   plan: () => import("./PlanBench.ts"),
   tpch: () => import("./TpchBench.ts"),
 }

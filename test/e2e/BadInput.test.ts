@@ -37,12 +37,11 @@ const refusedAtPush: ReadonlyArray<Mistake> = [
     ],
   },
   {
-    name: "strategies that are not there yet, by name, and their settings",
-    files: { "config.yaml": "merge_strategy: incremental\nunique_key: id\npartition_by: day\n" },
+    name: "strategies without what they need, and settings that belong to another one",
+    files: { "config.yaml": "merge_strategy: incremental\npartition_column: day\n" },
     says: [
-      "config.yaml:1:1: merge_strategy incremental is not available yet. Use full_refresh or append_only",
-      "config.yaml:2:1: Nothing reads unique_key yet",
-      "config.yaml:3:1: Nothing reads partition_by yet",
+      "config.yaml:1:1: merge_strategy incremental needs unique_key",
+      "config.yaml:2:1: partition_column belongs to merge_strategy snapshot",
     ],
   },
   {

@@ -127,6 +127,66 @@ describe("Maintenance of a real server", () => {
     assert.deepStrictEqual((await rowsOf("grows"))[0]!.n, 7000)
   })
 
+  it("runs and maintenance of one table at the same time: all succeed, no row is lost or doubled", {
+    timeout: 120_000,
+  }, async () => {
+    const before = Number((await rowsOf("grows"))[0]!.n)
+    let isDone = false
+    const looking = async () => {
+      let times = 0
+      while (!isDone) {
+        const { id } = await client().maintenance.maintain("default", "silver", "grows", { operations: ["compact"] })
+        const run = await ended(id)
+        assert.strictEqual(run.status, "succeeded", run.error ?? "")
+        times++
+      }
+      return times
+    }
+    const looked = looking()
+    await append("grows", 10).finally(() => {
+      isDone = true
+    })
+    assert.isAbove(await looked, 0)
+    assert.strictEqual(Number((await rowsOf("grows"))[0]!.n), before + 10_000)
+    const table = await client().tables.get("default", "silver", "grows")
+    assert.strictEqual(table.row_count, before + 10_000)
+  })
+
+  it("merges and maintenance of one table at the same time lose no update", { timeout: 180_000 }, async () => {
+    await client().projects.push("default", {
+      files: [
+        {
+          path: "pipelines/silver/counts/pipeline.sql",
+          content: `
+            select i as id,
+              {% if is_incremental() %} (select max(v) from {{ this }}) {% else %} 0 {% endif %} + 1 as v
+            from range(1000) t(i)`,
+        },
+        { path: "pipelines/silver/counts/config.yaml", content: "merge_strategy: incremental\nunique_key: id\n" },
+      ],
+    })
+    await append("counts", 2)
+    let isDone = false
+    const looking = async () => {
+      while (!isDone) {
+        const { id } = await client().maintenance.maintain("default", "silver", "counts")
+        const run = await ended(id)
+        assert.strictEqual(run.status, "succeeded", run.error ?? "")
+        // Somebody who maintains without a pause would leave merges no time.
+        await new Promise((resolve) => setTimeout(resolve, 300))
+      }
+    }
+    const looked = looking()
+    await append("counts", 8).finally(() => {
+      isDone = true
+    })
+    await looked
+    const { rows } = await client().query.execute({
+      sql: "select count(*)::integer as n, min(v)::integer as least, max(v)::integer as most from silver.counts",
+    })
+    assert.deepStrictEqual(rows, [{ n: 1000, least: 10, most: 10 }])
+  })
+
   it("maintenance whose server is killed is taken up by the next start and ends once", {
     timeout: 120_000,
   }, async () => {

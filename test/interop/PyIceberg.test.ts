@@ -5,12 +5,13 @@ import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
 import { Column } from "@rat/domain"
 import {
+  copySql,
+  defaultEvolution,
+  type Evolution,
   FileStore,
   IcebergTable,
   ObjectStore,
   planWrite,
-  copySql,
-  defaultEvolution,
   ScanPlanner,
   type TableCommit,
   writtenFiles,
@@ -59,6 +60,8 @@ const scenario = Effect.gen(function* () {
     query: string,
     operation: "append" | "overwrite",
     base: TableCommit | null,
+    evolution: Partial<Evolution> = {},
+    formatVersion: 2 | 3 | null = null,
   ) {
     const store = yield* ObjectStore
     const tables = yield* IcebergTable
@@ -69,12 +72,20 @@ const scenario = Effect.gen(function* () {
       replaces: operation === "overwrite",
       columns: described.map((row) => new Column({ name: String(row.column_name), type: String(row.column_type) })),
       added: [],
-      evolution: { ...defaultEvolution, allowDestructive: true },
+      evolution: { ...defaultEvolution, allowDestructive: true, ...evolution },
+      formatVersion,
     })
     const runId = `run-${copies++}`
     const location = store.locationOf("ns/silver/t")
     const written = writtenFiles(
-      yield* rows(copySql({ query: plan.select(query), schema: plan.schema, target: join(folder, runId), fileSizeBytes: 2 ** 28 })),
+      yield* rows(
+        copySql({
+          query: plan.select(query),
+          schema: plan.schema,
+          target: join(folder, runId),
+          fileSizeBytes: 2 ** 28,
+        }),
+      ),
       plan.schema,
       (index) => `${location}/data/${runId}-${index}.parquet`,
     )
@@ -200,6 +211,43 @@ describe.skipIf("reason" in installed)(
         })
       }).pipe(Effect.scoped),
     )
+
+    for (const version of [2, 3] as const) {
+      it.live(`reads a table of version ${version} whose columns were renamed, added, widened, moved and nested`, () =>
+        Effect.gen(function* () {
+          const { layer, read, write } = yield* scenario
+          const table = yield* Effect.gen(function* () {
+            const first = yield* write(
+              "select 1 as id, 'x' as name, 1.5::decimal(4,2) as price, {'a': 1, 'b': [{'p': 1}]} as s",
+              "append",
+              null,
+              {},
+              version,
+            )
+            const second = yield* write(
+              "select 5000000000 as id, 'y' as label, 123456.5::decimal(8,2) as price, {'b': [{'q': 'n', 'p': 2}], 'a': 7} as s, date '2024-02-29' as day",
+              "append",
+              first,
+              { renames: { name: "label" }, docs: { id: "the key" } },
+            )
+            return yield* write("select 3 as id", "append", second, { defaults: { label: "nobody" } })
+          }).pipe(Effect.provide(layer))
+          const seen = yield* read(table.metadataLocation)
+          const rows = seen.rows.toSorted((a, b) => Number(a.id) - Number(b.id))
+          assert.deepStrictEqual(rows, [
+            { id: 1, label: "x", price: "1.50", s: { a: 1, b: [{ p: 1, q: null }] }, day: null },
+            { id: 3, label: "nobody", price: null, s: null, day: null },
+            {
+              id: 5_000_000_000,
+              label: "y",
+              price: "123456.50",
+              s: { a: 7, b: [{ p: 2, q: "n" }] },
+              day: "2024-02-29",
+            },
+          ])
+        }).pipe(Effect.scoped),
+      )
+    }
 
     it.live("a partitioned, evolved table that it wrote has the same rows for us", () =>
       Effect.gen(function* () {

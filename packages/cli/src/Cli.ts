@@ -1,6 +1,7 @@
 import { NodeServices } from "@effect/platform-node"
 import { Cause, Effect, Exit, Layer } from "effect"
 import { Argument, CliConfig, CliError, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
+import { branch } from "./command/Branch.ts"
 import { cancel } from "./command/Cancel.ts"
 import { completion } from "./command/Completion.ts"
 import { demo } from "./command/Demo.ts"
@@ -12,10 +13,12 @@ import { maintain } from "./command/Maintain.ts"
 import { maintenance } from "./command/Maintenance.ts"
 import { push } from "./command/Push.ts"
 import { query } from "./command/Query.ts"
+import { restore } from "./command/Restore.ts"
 import { run } from "./command/Run.ts"
 import { runs } from "./command/Runs.ts"
 import { status } from "./command/Status.ts"
 import { tables } from "./command/Tables.ts"
+import { tag } from "./command/Tag.ts"
 import { up } from "./command/Up.ts"
 import { upload } from "./command/Upload.ts"
 import { version } from "./command/Version.ts"
@@ -41,7 +44,7 @@ const rat = Command.make("rat").pipe(
   Command.withSubcommands([
     { group: "Start", commands: [up, demo, dev, init] },
     { group: "Work", commands: [push, run, query, upload] },
-    { group: "Look", commands: [status, runs, logs, cancel, tables, maintain, maintenance] },
+    { group: "Look", commands: [status, runs, logs, cancel, tables, branch, tag, restore, maintain, maintenance] },
     { group: "Help", commands: [doctor, completion(() => root), version, help] },
   ]),
   Command.provide(() => Output.layerFromFlags),

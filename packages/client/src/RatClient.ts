@@ -1,3 +1,5 @@
+import { Branches } from "./branch/Branches.ts"
+import { Tags } from "./branch/Tags.ts"
 import { Storage } from "./file/Storage.ts"
 import { type RatClientOptions, Transport } from "./http/Transport.ts"
 import { Landing } from "./landing/Landing.ts"
@@ -27,6 +29,8 @@ export class RatClient {
   readonly query: Queries
   readonly tables: Tables
   readonly maintenance: Maintenance
+  readonly branches: Branches
+  readonly tags: Tags
   /** Address of the server, without a slash at the end. */
   readonly apiUrl: string
 
@@ -44,5 +48,7 @@ export class RatClient {
     this.query = new Queries(transport)
     this.tables = new Tables(transport)
     this.maintenance = new Maintenance(transport)
+    this.branches = new Branches(transport)
+    this.tags = new Tags(transport)
   }
 }

@@ -5,9 +5,9 @@ import { promisify } from "node:util"
 import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, layer } from "@effect/vitest"
 import { mainRef, type QueryBody, type QueryHead, type QueryTail, RefName, TableKey } from "@rat/domain"
-import { Catalog, ScanPlanner } from "@rat/lakehouse"
+import { Catalog, ObjectStore, ScanPlanner } from "@rat/lakehouse"
 import { tableFromIPC } from "apache-arrow"
-import { Effect, Fiber, Schema, Stream } from "effect"
+import { Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { ask, publish, refusal, requestOf, rows, TestQuery } from "./session/TestQuery.ts"
 
 const endless = "select count(*) from range(1000000000000) t(i) where i % 7 = 3"
@@ -94,6 +94,45 @@ layer(
       yield* publish("default.silver.planned", "select 2 as v")
       assert.deepStrictEqual(yield* rows({ sql: "from silver.planned" }), [[2]])
       assert.strictEqual(yield* planner.planned, before + 1)
+    }),
+  )
+
+  it.effect("files in which nothing can match are not even opened", () =>
+    Effect.gen(function* () {
+      const planner = yield* ScanPlanner
+      const catalog = yield* Catalog
+      const store = yield* ObjectStore
+      const key = Schema.decodeUnknownSync(TableKey)({ namespace: "default", layer: "silver", name: "many" })
+      for (let part = 0; part < 4; part++) {
+        yield* publish(
+          "default.silver.many",
+          `select i::int as id, 'k' || i as k from range(${part * 10}, ${part * 10 + 10}) t(i)`,
+          "main",
+          part === 0 ? "overwrite" : "append",
+        )
+      }
+      const { files } = yield* planner.plan((yield* catalog.table(mainRef, key))!.metadataLocation)
+      assert.strictEqual(files.length, 4)
+      // From now on only queries that leave it out can be answered.
+      yield* store.remove([store.keyOf(files.find(({ upperBounds }) => upperBounds.get(1)?.[0] === 39)!.filePath)])
+      for (const [sql, expected] of [
+        ["select count(*)::int from silver.many where id < 25 and k <> 'k3'", 24],
+        [
+          "select count(*)::int from silver.many m join default.silver.many n on m.id = n.id where m.id = 7 and n.id < 30",
+          1,
+        ],
+        ["with q as (from silver.many where id between 5 and 12) select count(*)::int from q, q as r", 64],
+        ["select count(*)::int from silver.many where not (id >= 30)", 30],
+      ] as const) {
+        assert.deepStrictEqual(yield* rows({ sql }), [[expected]], sql)
+      }
+      for (const sql of [
+        "select count(*) from silver.many where k <> 'x' and id + 0 < 3",
+        "select * from silver.many m left join default.silver.many n on m.id = n.id where m.id = 7 and n.k is null",
+        "select count(*) from silver.many where id < 3 or k like '%9'",
+      ]) {
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(rows({ sql }))), sql)
+      }
     }),
   )
 

@@ -51,7 +51,7 @@ export const QueryRole = {
           function* ({ table, ref }) {
             const pointer = yield* catalog.table(ref, table)
             if (pointer === null) return yield* new TableNotFound({ table: String(table), ref })
-            return (yield* planner.plan(pointer.metadataLocation)).columns
+            return (yield* planner.outline(pointer.metadataLocation)).columns
           },
           Effect.catchTags({
             SqlError: databaseFailure,

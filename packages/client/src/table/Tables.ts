@@ -49,4 +49,46 @@ export class Tables {
   ): Promise<Answer<"tables", "updateMetadata">> {
     return this.#transport.json("tables", "updateMetadata", { params: { namespace, layer, name }, payload }, call)
   }
+
+  /** Snapshots, newest first. */
+  snapshots(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    query: Query<"tables", "snapshots"> = {},
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "snapshots">> {
+    return this.#transport.json("tables", "snapshots", { params: { namespace, layer, name }, query }, call)
+  }
+
+  /** Sets the table to an older snapshot, as a new commit. */
+  rollback(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    payload: Payload<"tables", "rollback">,
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "rollback">> {
+    return this.#transport.json("tables", "rollback", { params: { namespace, layer, name }, payload }, call)
+  }
+
+  /** Drops the table; `undrop` brings it back for some time. */
+  drop(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    query: Query<"tables", "drop"> = {},
+    call?: CallOptions,
+  ): Promise<void> {
+    return this.#transport.json("tables", "drop", { params: { namespace, layer, name }, query }, call)
+  }
+
+  /** Dropped tables that can be brought back. */
+  dropped(query: Query<"tables", "dropped"> = {}, call?: CallOptions): Promise<Answer<"tables", "dropped">> {
+    return this.#transport.json("tables", "dropped", { query }, call)
+  }
+
+  undrop(namespace: string, layer: Layer, name: string, call?: CallOptions): Promise<Answer<"tables", "undrop">> {
+    return this.#transport.json("tables", "undrop", { params: { namespace, layer, name } }, call)
+  }
 }

@@ -1,4 +1,5 @@
 import { HttpApi, OpenApi } from "effect/http-api"
+import { BranchesApi, TagsApi } from "./BranchesApi.ts"
 import { FilesApi } from "./FilesApi.ts"
 import { LandingZonesApi } from "./LandingZonesApi.ts"
 import { MaintenanceApi } from "./MaintenanceApi.ts"
@@ -23,6 +24,8 @@ export class Api extends HttpApi.make("rat")
   .add(RunsApi)
   .add(QueryApi)
   .add(TablesApi)
+  .add(BranchesApi)
+  .add(TagsApi)
   .add(MaintenanceApi)
   // Everything that is wrong with a request in one answer.
   .annotate(HttpApi.ParseOptions, { errors: "all" })

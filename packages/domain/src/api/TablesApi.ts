@@ -1,9 +1,10 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { RefName } from "../branch/Ref.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Layer, PipelineName } from "../pipeline/Pipeline.ts"
 import { TableDetail, TableInfo, TableMetadata, TableMetadataUpdate } from "../table/Table.ts"
+import { DroppedTableInfo, SnapshotInfo } from "../table/TableVersion.ts"
 import { commonErrors, DeadlineExceeded } from "./ApiErrors.ts"
 import { pageQuery } from "./Page.ts"
 import { QueryAnswer } from "./QueryApi.ts"
@@ -49,5 +50,47 @@ export class TablesApi extends HttpApiGroup.make("tables")
       success: TableMetadata,
       error: commonErrors,
     }).annotate(OpenApi.Summary, "Change what people wrote; fields that are left out stay"),
+  )
+  .add(
+    HttpApiEndpoint.get("snapshots", `${path}/snapshots`, {
+      params,
+      query: branch,
+      success: Schema.Struct({ snapshots: Schema.Array(SnapshotInfo) }),
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Snapshots of a table, newest first"),
+  )
+  .add(
+    HttpApiEndpoint.post("rollback", `${path}/rollback`, {
+      params,
+      /** One of the two: a snapshot's id, or the time at which the table was as it is to be. */
+      payload: Schema.Struct({
+        snapshot_id: Schema.optional(Schema.String),
+        at: Schema.optional(Schema.DateTimeUtcFromString),
+        branch: Schema.optional(RefName),
+      }),
+      success: TableDetail,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Set a table to an older snapshot, as a new commit; nothing is lost"),
+  )
+  .add(
+    HttpApiEndpoint.delete("drop", path, {
+      params,
+      query: branch,
+      success: HttpApiSchema.NoContent,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Drop a table; it can be brought back for some time"),
+  )
+  .add(
+    HttpApiEndpoint.get("dropped", "/dropped", {
+      query: { namespace: Schema.optional(NamespaceName) },
+      success: Schema.Struct({ tables: Schema.Array(DroppedTableInfo) }),
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Dropped tables that can be brought back"),
+  )
+  .add(
+    HttpApiEndpoint.post("undrop", `${path}/undrop`, { params, success: TableDetail, error: commonErrors }).annotate(
+      OpenApi.Summary,
+      "Bring a dropped table back",
+    ),
   )
   .prefix("/api/v1/tables") {}

@@ -139,3 +139,14 @@ export class MaintenanceFailed extends Schema.TaggedError<MaintenanceFailed>()("
     return this.reason
   }
 }
+
+/** Which objects are needed cannot be told from here: the catalog is another server's, with refs of its own. */
+export class OrphansUnsupported extends Schema.TaggedError<OrphansUnsupported>()(
+  "OrphansUnsupported",
+  { reason: Schema.String },
+  { httpApiStatus: 409 },
+) {
+  override get message() {
+    return `Orphans cannot be removed: ${this.reason}.`
+  }
+}

@@ -1,4 +1,4 @@
-import type { CommitId, RefExists, RefName, RefNotFound, TableKey } from "@rat/domain"
+import type { CommitId, CommitNotFound, RefExists, RefName, RefNotFound, TableKey } from "@rat/domain"
 import { Context, type DateTime, type Effect, type Result, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 
@@ -55,6 +55,19 @@ export interface RefState {
   readonly expiresAt: DateTime.Utc | null
 }
 
+/** What a branch did to a table. */
+export interface BranchChange {
+  readonly key: TableKey
+  readonly kind: "created" | "changed" | "dropped"
+  readonly isBehind: boolean
+}
+
+export interface DroppedTable {
+  /** Its last version. */
+  readonly pointer: TablePointer
+  readonly droppedAt: DateTime.Utc
+}
+
 /** Somebody else changed these tables since the change (or the branch) was made. Nothing was changed. */
 export class CatalogConflict extends Schema.TaggedError<CatalogConflict>()("CatalogConflict", {
   ref: Schema.String,
@@ -70,11 +83,13 @@ type Sql = SqlError.SqlError
 /**
  * The branching catalog. `main` always exists. A branch is one row (base commit + overrides), so creating one costs
  * the same with ten tables and with a hundred thousand; it sees main as of its base plus its own changes.
- * Every method joins a surrounding transaction of the same SqlClient.
+ * With `joinsTransactions` every method joins a surrounding transaction of the same SqlClient.
  */
 export class Catalog extends Context.Service<
   Catalog,
   {
+    /** False where changes are there at once, whatever becomes of the caller's transaction (a catalog outside of Postgres). */
+    readonly joinsTransactions: boolean
     /** Idempotent for the same `runId`: a repeated call answers with the branch that is there. */
     readonly createBranch: (
       name: RefName,
@@ -109,6 +124,19 @@ export class Catalog extends Context.Service<
       },
     ) => Effect.Effect<Commit, RefNotFound | CatalogConflict | Sql>
     /**
+     * Replaces the branch's version of a table, if that is still `expected`, by `next`, which was put upon `onto`: main's version
+     * at that time. Merging the branch then asks whether main still has `onto`. Answers whether it was done.
+     */
+    readonly rebase: (
+      branch: RefName,
+      change: {
+        readonly key: TableKey
+        readonly expected: string
+        readonly onto: string
+        readonly next: NonNullable<TableChange["next"]>
+      },
+    ) => Effect.Effect<boolean, Sql>
+    /**
      * Moves main by all of the branch's changes at once and ends the branch. A table that main changed since the
      * branch's base is a conflict. Answers null when the branch changed nothing.
      */
@@ -128,6 +156,21 @@ export class Catalog extends Context.Service<
       ref: RefName,
       options: { readonly limit: number; readonly before?: CommitId; readonly table?: TableKey },
     ) => Effect.Effect<ReadonlyArray<Commit>, RefNotFound | Sql>
+    /** The tables that a branch changed, and whether main has moved them since (then a merge is refused as it stands). */
+    readonly changes: (branch: RefName) => Effect.Effect<ReadonlyArray<BranchChange>, RefNotFound | Sql>
+    /** Main as it was after a commit: every table that it had then. `CommitNotFound` where retention forgot some of them. */
+    readonly at: (
+      commit: CommitId,
+      filter?: { readonly namespace?: string },
+    ) => Effect.Effect<ReadonlyArray<TablePointer>, CommitNotFound | Sql>
+    /**
+     * Tables that `ref` (default main) had and that can be brought back, with their last version; last dropped first. Main's until
+     * retention takes them, a branch's as long as it lives.
+     */
+    readonly dropped: (filter?: {
+      readonly namespace?: string
+      readonly ref?: RefName
+    }) => Effect.Effect<ReadonlyArray<DroppedTable>, Sql>
     /** Deletes branches whose time has come, at most `limit`; answers with their names. */
     readonly collectExpired: (limit: number) => Effect.Effect<ReadonlyArray<string>, Sql>
   }

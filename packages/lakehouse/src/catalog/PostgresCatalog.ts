@@ -1,4 +1,4 @@
-import { CommitId, type RefName, RefNotFound, type TableKey } from "@rat/domain"
+import { CommitId, CommitNotFound, type RefName, RefNotFound, type TableKey } from "@rat/domain"
 import { DateTime, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { Catalog, CatalogConflict, type Commit, type Merge, type TableChange } from "./Catalog.ts"
@@ -139,6 +139,16 @@ export const makePostgresCatalog = Effect.gen(function* () {
     return toCommit(name, change.runId, row)
   })
 
+  const rebase: Catalog["Service"]["rebase"] = Effect.fn("Catalog.rebase")(function* (branch, change) {
+    const { expected, key, next, onto } = change
+    const [row] = yield* sql<{ done: boolean }>`
+      select catalog_rebase(
+        ${branch}, ${key.namespace}, ${key.layer}, ${key.name}, ${expected}, ${onto},
+        ${next.metadataLocation}, ${next.snapshotId}, ${next.rowCount}, ${next.sizeBytes}
+      ) as done`
+    return row?.done === true
+  })
+
   const mergeMany = Effect.fn("Catalog.mergeMany")(function* (merges: ReadonlyArray<Merge>) {
     for (const { branch } of merges) yield* refs.refuseMain(branch, "merged into itself")
     const encoded = merges.map(({ runId, ...merge }) => ({ ...merge, run_id: runId }))
@@ -220,7 +230,101 @@ export const makePostgresCatalog = Effect.gen(function* () {
     )
   })
 
+  const inNamespace = (alias: string, filter: { readonly namespace?: string } = {}) =>
+    filter.namespace === undefined ? "true" : sql`${sql.literal(`${alias}.namespace`)} = ${filter.namespace}`
+
+  const changes: Catalog["Service"]["changes"] = Effect.fn("Catalog.changes")(function* (name) {
+    const rows = yield* sql<PointerRow & { readonly is_new: boolean; readonly is_behind: boolean }>`
+      select
+        ${pointerColumns("o")},
+        t.metadata_location is null as is_new,
+        not (catalog_sees(r, t.commit_id, t.xid) or coalesce(t.metadata_location = o.rebased_onto, false)) as is_behind
+      from catalog_ref r
+      join catalog_override o on o.ref_id = r.id
+      left join catalog_table t on t.namespace = o.namespace and t.layer = o.layer and t.name = o.name
+      where r.name = ${name} and r.id <> 0 and o.metadata_location is distinct from t.metadata_location
+      order by o.namespace, o.layer, o.name`
+    if (rows.length === 0) yield* requireRef(name)
+    return rows.map((row) => ({
+      key: toPointer(row).key,
+      kind:
+        row.metadata_location === null
+          ? ("dropped" as const)
+          : row.is_new
+            ? ("created" as const)
+            : ("changed" as const),
+      isBehind: row.is_behind === true,
+    }))
+  })
+
+  const at: Catalog["Service"]["at"] = Effect.fn("Catalog.at")(function* (commitId, filter) {
+    const rows = yield* sql<PointerRow>`
+      select ${pointerColumns("v")}
+      from (
+        select distinct on (v.namespace, v.layer, v.name) v.*
+        from catalog_version v
+        where v.commit_id <= ${commitId} and ${inNamespace("v", filter)}
+        order by v.namespace, v.layer, v.name, v.commit_id desc
+      ) v
+      where v.metadata_location is not null
+      order by v.namespace, v.layer, v.name`
+    // Asked afterwards: what retention took in between is seen as well.
+    const kept = yield* sql`
+      select
+      from catalog_commit k
+      cross join catalog_horizon h
+      where k.id = ${commitId} and k.ref_id = 0 and k.committed_at >= h.replaced_before`
+    if (kept.length === 0) return yield* new CommitNotFound({ commit: String(commitId) })
+    return rows.map(toPointer)
+  })
+
+  const dropped: Catalog["Service"]["dropped"] = Effect.fn("Catalog.dropped")(function* (filter = {}) {
+    const { ref = "main" } = filter
+    const newest = (alias: string, isSeen: ReturnType<typeof sql.literal>) => {
+      const column = (name: string) => sql.literal(`${alias}.${name}`)
+      return sql`
+        select v.metadata_location, v.snapshot_id, v.row_count, v.size_bytes, v.updated_at
+        from catalog_version v
+        where v.namespace = ${column("namespace")} and v.layer = ${column("layer")} and v.name = ${column("name")}
+          and v.metadata_location is not null and ${isSeen}
+        order by v.commit_id desc
+        limit 1`
+    }
+    const rows = yield* ref === "main"
+      ? sql<PointerRow & { readonly dropped_at: Date }>`
+          select t.namespace, t.layer, t.name, t.updated_at as dropped_at, v.*
+          from catalog_table t
+          cross join lateral (${newest("t", sql.literal("true"))}) v
+          where t.metadata_location is null and ${inNamespace("t", filter)}
+          order by t.updated_at desc, t.namespace, t.layer, t.name`
+      : sql<PointerRow & { readonly dropped_at: Date }>`
+          select o.namespace, o.layer, o.name, o.updated_at as dropped_at, v.*
+          from catalog_ref r
+          join catalog_override o on o.ref_id = r.id
+          cross join lateral (
+            select p.metadata_location, p.snapshot_id, p.row_count, p.size_bytes, p.updated_at
+            from (
+              select
+                0 as place, o.dropped_location as metadata_location, o.dropped_snapshot_id as snapshot_id,
+                o.dropped_row_count as row_count, o.dropped_size_bytes as size_bytes, o.updated_at
+              where o.dropped_location is not null
+              union all
+              select 1, b.*
+              from (${newest("o", sql.literal("catalog_sees(r, v.commit_id, v.xid)"))}) b
+            ) p
+            order by p.place
+            limit 1
+          ) v
+          where r.name = ${ref} and o.metadata_location is null and ${inNamespace("o", filter)}
+          order by o.updated_at desc, o.namespace, o.layer, o.name`
+    return rows.map((row) => ({ pointer: toPointer(row), droppedAt: DateTime.fromDateUnsafe(row.dropped_at) }))
+  })
+
   return Catalog.of({
+    joinsTransactions: true,
+    changes,
+    at,
+    dropped,
     createBranch: refs.createBranch,
     createTag: refs.createTag,
     deleteRef: refs.deleteRef,
@@ -231,6 +335,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
     table,
     tables,
     commit,
+    rebase,
     merge,
     mergeMany,
     history,

@@ -34,9 +34,11 @@ export const makePostgresRefs = (sql: SqlClient.SqlClient) => {
     options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc },
   ) {
     const runId = options.runId ?? null
+    // What another ref keeps from retention (catalog_prune_versions) must not end before the new one keeps it. Main never ends.
+    const isMain = options.from === "main"
     const [made] = yield* sql<RefRow>`
       with source as (
-        select * from catalog_ref where name = ${options.from}
+        select * from catalog_ref where name = ${options.from}${isMain ? sql`` : sql` for key share`}
       ), made as (
         insert into catalog_ref (
           name, kind, run_id, expires_at, start_commit, base_commit, base_limit, base_xid, base_snapshot

@@ -22,7 +22,7 @@ import { arrayChild, listData, structChild, type Vector, validityOf, viewOf } fr
  * | LIST, ARRAY                               | array                                                                  |
  * | STRUCT, MAP                               | object; keys of a map as text                                          |
  * | UNION                                     | object with the one member that is set                                 |
- * | VARIANT                                   | what it holds                                                          |
+ * | VARIANT                                   | what it holds; 64-bit integers, decimals and times as DuckDB's text    |
  * | GEOMETRY                                  | well-known text, "POINT (1 2)"                                         |
  * | NULL                                      | null                                                                   |
  */

@@ -117,17 +117,23 @@ const cells: ReadonlyArray<readonly [sql: string, json: string]> = [
   ["union_value(num := 1)", '{"num":1}'],
   ["union_value(txt := 'a')::union(num integer, txt varchar)", '{"txt":"a"}'],
   ["{'a': 1, 'b': ['x']}::variant", '{"a":1,"b":["x"]}'],
-  ["timestamp_ns '2024-02-29 01:02:03.123456789'::variant", '"2024-02-29T01:02:03.123456789"'],
+  ["timestamp_ns '2024-02-29 01:02:03.123456789'::variant", '"2024-02-29 01:02:03.123456789"'],
   ["9007199254740993::variant", '"9007199254740993"'],
   ["1.50::decimal(4,2)::variant", '"1.50"'],
   ["'POINT(1 2)'::geometry", '"POINT (1 2)"'],
   ["'POINT EMPTY'::geometry", '"POINT EMPTY"'],
   ["'POINT ZM(1 2 3 4.5)'::geometry", '"POINT ZM (1 2 3 4.5)"'],
   ["'LINESTRING(0 0, -1.5 1e300)'::geometry", '"LINESTRING (0 0, -1.5 1e+300)"'],
-  ["'POLYGON((0 0, 1 0, 1 1, 0 0), (2 2, 3 2, 3 3, 2 2))'::geometry", '"POLYGON ((0 0, 1 0, 1 1, 0 0), (2 2, 3 2, 3 3, 2 2))"'],
+  [
+    "'POLYGON((0 0, 1 0, 1 1, 0 0), (2 2, 3 2, 3 3, 2 2))'::geometry",
+    '"POLYGON ((0 0, 1 0, 1 1, 0 0), (2 2, 3 2, 3 3, 2 2))"',
+  ],
   ["'MULTIPOINT(1 2, 3 4)'::geometry", '"MULTIPOINT (1 2, 3 4)"'],
   ["'MULTIPOLYGON Z(((0 0 1, 1 0 1, 1 1 1, 0 0 1)))'::geometry", '"MULTIPOLYGON Z (((0 0 1, 1 0 1, 1 1 1, 0 0 1)))"'],
-  ["'GEOMETRYCOLLECTION(POINT(1 2), LINESTRING EMPTY)'::geometry", '"GEOMETRYCOLLECTION (POINT (1 2), LINESTRING EMPTY)"'],
+  [
+    "'GEOMETRYCOLLECTION(POINT(1 2), LINESTRING EMPTY)'::geometry",
+    '"GEOMETRYCOLLECTION (POINT (1 2), LINESTRING EMPTY)"',
+  ],
   ["null", "null"],
 ]
 

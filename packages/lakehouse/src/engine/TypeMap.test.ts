@@ -75,13 +75,16 @@ layer(TestDuckDb.layer, { excludeTestServices: true })("TypeMap", (it) => {
       ] as const) {
         const column = stored(type, 3)
         assert.strictEqual(column.type, iceberg)
-        const [described] = yield* duck.columns(`select ${column.expression("v")} as v from (select cast(null as ${type}) as v)`)
+        const [described] = yield* duck.columns(
+          `select ${column.expression("v")} as v from (select cast(null as ${type}) as v)`,
+        )
         assert.strictEqual(described!.type, type)
       }
       assert.include(problem("VARIANT"), "set format_version: 3")
       assert.include(problem("GEOMETRY"), "set format_version: 3")
       assert.include(problem("TIMESTAMP_NS[]"), "or set format_version: 3")
       assert.deepInclude(stored("TIMESTAMP_NS[]", 3).type as object, { element: "timestamp_ns" })
+      assert.include(problem("GEOMETRY[]", 3), "ST_AsWKB")
       assert.include(problem("STRUCT(v VARIANT)", 3), "cast the VARIANT inside it to JSON")
     }),
   )
@@ -98,7 +101,10 @@ layer(TestDuckDb.layer, { excludeTestServices: true })("TypeMap", (it) => {
 
   it.effect("types without a counterpart are refused with the column's name and what to cast to", () =>
     Effect.sync(() => {
-      assert.include(problem("INTERVAL"), 'column "c" has the type INTERVAL, which Iceberg v2 lacks: cast it to VARCHAR')
+      assert.include(
+        problem("INTERVAL"),
+        'column "c" has the type INTERVAL, which Iceberg v2 lacks: cast it to VARCHAR',
+      )
       assert.include(problem("TIME WITH TIME ZONE"), "cast it to TIME")
       assert.include(problem("BIT"), "VARCHAR")
       assert.include(problem("BIGNUM"), "DECIMAL(38,0)")

@@ -25,7 +25,7 @@ import { type DuckType, parseDuckType, printDuckType } from "./DuckType.ts"
  * | TIMESTAMP_NS                        | timestamp        | TIMESTAMP (µs)           | v2 has no ns: a value that µs cannot hold fails; inside a nested type it is refused |
  * | TIMESTAMP_NS (v3)                   | timestamp_ns     | TIMESTAMP_NS             |                                         |
  * | VARIANT (v3)                        | variant          | VARIANT                  | whole columns only: the engine cannot write it inside nested types |
- * | GEOMETRY (v3)                       | geometry         | GEOMETRY                 | the default reference system            |
+ * | GEOMETRY (v3)                       | geometry         | GEOMETRY                 | whole columns only; the default reference system |
  * | TIMESTAMP WITH TIME ZONE            | timestamptz      | TIMESTAMP WITH TIME ZONE |                                         |
  * | T[], T[n]                           | list             | T[]                      |                                         |
  * | STRUCT(…), MAP(…, …)                | struct, map      | same                     |                                         |
@@ -179,10 +179,16 @@ const v3Scalars: { readonly [duck: string]: string } = {
   GEOMETRY: "geometry",
 }
 
+/** What DuckDB 1.5.5 writes to Parquet, or reads from it by field id, only as whole columns. */
+const rootOnly: { readonly [duck: string]: string } = {
+  VARIANT: "cast the VARIANT inside it to JSON",
+  GEOMETRY: "store the GEOMETRY inside it as well-known binary: ST_AsWKB(…)",
+}
+
 const problemOf = (type: DuckType, formatVersion: 2 | 3, top: boolean): string | null => {
   switch (type.kind) {
     case "scalar":
-      if (type.name === "VARIANT" && formatVersion === 3 && !top) return "cast the VARIANT inside it to JSON"
+      if (formatVersion === 3 && !top && rootOnly[type.name] !== undefined) return rootOnly[type.name]!
       if (formatVersion === 3 && v3Scalars[type.name] !== undefined) return null
       if (type.name === "TIMESTAMP_NS" && !top) {
         return "cast the nanosecond timestamps inside it to TIMESTAMP, or set format_version: 3"
@@ -232,7 +238,9 @@ const icebergTypeOf = (type: DuckType, formatVersion: 2 | 3): IcebergType => {
     case "struct":
       return {
         type: "struct",
-        fields: type.fields.map((field): Field => ({ id: 0, name: field.name, required: false, type: inner(field.type) })),
+        fields: type.fields.map(
+          (field): Field => ({ id: 0, name: field.name, required: false, type: inner(field.type) }),
+        ),
       }
     case "union":
       return "string" // unreachable: problemOf refuses it

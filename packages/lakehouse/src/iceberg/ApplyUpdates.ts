@@ -173,8 +173,9 @@ const apply = (state: State, update: MetadataUpdate, context: UpdateContext): un
       return set({
         lastUpdatedMs: Math.max(metadata.lastUpdatedMs, snapshot.timestampMs),
         snapshots: [...metadata.snapshots, snapshot],
-        lastSequenceNumber:
-          snapshot.sequenceNumber > metadata.lastSequenceNumber ? snapshot.sequenceNumber : metadata.lastSequenceNumber,
+        ...(snapshot.sequenceNumber > metadata.lastSequenceNumber
+          ? { lastSequenceNumber: snapshot.sequenceNumber }
+          : {}),
       })
     }
     case "set-snapshot-ref": {

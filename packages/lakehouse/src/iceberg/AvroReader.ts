@@ -1,5 +1,5 @@
 import { type AvroCursor, truncated } from "./AvroCursor.ts"
-import { readBytes, readNumber, StatisticsMap } from "./StatisticsMap.ts"
+import { byteStrings, numbers, StatisticsMap, type StatisticsValues } from "./StatisticsMap.ts"
 
 /**
  * Decodes Avro binary data (Avro specification, "Binary encoding") by the writer's schema: records as objects, longs as
@@ -47,20 +47,16 @@ const statisticsValue = (items: unknown): "long" | "bytes" | null => {
 }
 
 /** Passes over the entries, checked as if they were read. */
-const statisticsReader = (value: "long" | "bytes"): AvroRead => {
-  const skip = (cursor: AvroCursor) => {
-    cursor.skipLong()
-    if (value === "long") cursor.skipLong()
-    else cursor.skip(cursor.integer())
-  }
-  return (cursor) => {
+const statisticsReader =
+  <V extends number | Uint8Array>(values: StatisticsValues<V>): AvroRead =>
+  (cursor) => {
     const start = cursor.offset
-    readBlocks(cursor, () => skip(cursor))
-    return value === "long"
-      ? new StatisticsMap<number>(cursor.bytes, start, readNumber)
-      : new StatisticsMap<Uint8Array>(cursor.bytes, start, readBytes)
+    readBlocks(cursor, () => {
+      cursor.skipLong()
+      values.skip(cursor)
+    })
+    return new StatisticsMap(cursor.bytes, start, values)
   }
-}
 
 /** Throws an Error when the schema (parsed JSON) is none. */
 export const avroReader = (schema: unknown): AvroRead => compile(schema, new Map())
@@ -100,7 +96,7 @@ const compile = (schema: unknown, named: Map<string, AvroRead>): AvroRead => {
     }
     case "array": {
       const value = statisticsValue(items)
-      if (value !== null) return statisticsReader(value)
+      if (value !== null) return value === "long" ? statisticsReader(numbers) : statisticsReader(byteStrings)
       const readItem = compile(items, named)
       return (cursor) => {
         const array: Array<unknown> = []

@@ -2,7 +2,7 @@ import { Schema as Codec, Effect, SchemaTransformation } from "effect"
 import { parseLosslessJson, printLosslessJson } from "./LosslessJson.ts"
 import { Int64, kebabCase, kebabStruct, orElse, SchemaCodec } from "./SchemaJson.ts"
 import { TableCorrupt } from "./TableCorrupt.ts"
-import type { PartitionSpec, SortOrder, TableMetadata } from "./TableMetadata.ts"
+import type { PartitionSpec, Snapshot, SortOrder, TableMetadata } from "./TableMetadata.ts"
 
 /*
  * The metadata file as JSON (Iceberg spec, "Table Metadata Fields" and "Appendix C: JSON serialization"). Reading is
@@ -213,17 +213,33 @@ export const decodeMetadata = Effect.fnUntraced(function* (location: string, byt
   return metadata
 })
 
-export const encodeMetadata = (metadata: TableMetadata): Uint8Array =>
-  Buffer.from(
-    printLosslessJson({
-      ...(encodeFile({
-        ...metadata,
-        snapshots: metadata.snapshots.map(({ parentSnapshotId, ...snapshot }) => ({
-          ...snapshot,
-          // The first snapshot has no key at all: a null there breaks readers that expect a number.
-          ...(parentSnapshotId === null ? {} : { parentSnapshotId }),
-        })),
-      }) as object),
-      ...metadata.unknownFields,
-    }),
+const encodeSnapshotJson = Codec.encodeSync(SnapshotCodec)
+/** Text of snapshots that were encoded before: a table of a thousand of them is written again with each commit. */
+const snapshotTexts = new WeakMap<Snapshot, string>()
+
+const snapshotText = (snapshot: Snapshot): string => {
+  let text = snapshotTexts.get(snapshot)
+  if (text === undefined) {
+    const { parentSnapshotId, ...rest } = snapshot
+    // The first snapshot has no key at all: a null there breaks readers that expect a number.
+    text = printLosslessJson(
+      encodeSnapshotJson({ ...rest, ...(parentSnapshotId === null ? {} : { parentSnapshotId }) }),
+    )
+    snapshotTexts.set(snapshot, text)
+  }
+  return text
+}
+
+export const encodeMetadata = (metadata: TableMetadata): Uint8Array => {
+  const encoded = encodeFile({ ...metadata, snapshots: [], snapshotLog: [] }) as Record<string, unknown>
+  const { snapshots: _, "snapshot-log": __, "format-version": version, ...rest } = encoded
+  const log = metadata.snapshotLog.map(
+    ({ snapshotId, timestampMs }) => `{"snapshot-id":${snapshotId},"timestamp-ms":${timestampMs}}`,
   )
+  const snapshots = metadata.snapshots.map(snapshotText)
+  // The lists that grow with every commit are joined from text.
+  const others = printLosslessJson({ ...rest, ...metadata.unknownFields }).slice(1)
+  return Buffer.from(
+    `{"format-version":${version},"snapshots":[${snapshots.join(",")}],"snapshot-log":[${log.join(",")}],${others}`,
+  )
+}

@@ -10,13 +10,13 @@ export class StatisticsMap<V extends number | Uint8Array> extends Map<number, V>
   /** Null once the entries are in the map itself. */
   #bytes: Uint8Array | null
   readonly #offset: number
-  readonly #readValue: (cursor: AvroCursor) => V
+  readonly #values: StatisticsValues<V>
 
-  constructor(bytes: Uint8Array, offset: number, readValue: (cursor: AvroCursor) => V) {
+  constructor(bytes: Uint8Array, offset: number, values: StatisticsValues<V>) {
     super()
     this.#bytes = bytes
     this.#offset = offset
-    this.#readValue = readValue
+    this.#values = values
   }
 
   #filled(): void {
@@ -24,7 +24,7 @@ export class StatisticsMap<V extends number | Uint8Array> extends Map<number, V>
       const cursor = new AvroCursor(this.#bytes, this.#offset)
       this.#bytes = null
       for (let count = blockCount(cursor); count > 0; count = blockCount(cursor)) {
-        for (let index = 0; index < count; index++) super.set(cursor.integer(), this.#readValue(cursor))
+        for (let index = 0; index < count; index++) super.set(cursor.integer(), this.#values.read(cursor))
       }
     }
   }
@@ -32,15 +32,13 @@ export class StatisticsMap<V extends number | Uint8Array> extends Map<number, V>
   override get(key: number): V | undefined {
     if (this.#bytes === null) return super.get(key)
     const cursor = new AvroCursor(this.#bytes, this.#offset)
-    let found: V | undefined
     for (let count = blockCount(cursor); count > 0; count = blockCount(cursor)) {
       for (let index = 0; index < count; index++) {
-        const isWanted = cursor.integer() === key
-        const value = this.#readValue(cursor)
-        if (isWanted) found = value
+        if (cursor.integer() === key) return this.#values.read(cursor)
+        this.#values.skip(cursor)
       }
     }
-    return found
+    return undefined
   }
 
   override has(key: number): boolean {
@@ -91,5 +89,18 @@ const blockCount = (cursor: AvroCursor): number => {
   return -count
 }
 
-export const readNumber = (cursor: AvroCursor): number => Number(cursor.long())
-export const readBytes = (cursor: AvroCursor): Uint8Array => cursor.take(cursor.integer())
+/** How values are read and, without making anything of them, passed over. */
+export interface StatisticsValues<V> {
+  readonly read: (cursor: AvroCursor) => V
+  readonly skip: (cursor: AvroCursor) => void
+}
+
+export const numbers: StatisticsValues<number> = {
+  read: (cursor) => Number(cursor.long()),
+  skip: (cursor) => cursor.skipLong(),
+}
+
+export const byteStrings: StatisticsValues<Uint8Array> = {
+  read: (cursor) => cursor.take(cursor.integer()),
+  skip: (cursor) => cursor.skip(cursor.integer()),
+}

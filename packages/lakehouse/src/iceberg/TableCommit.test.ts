@@ -323,6 +323,42 @@ layer(TestTables, { excludeTestServices: true })("TableCommit", (it) => {
     }),
   )
 
+  it.effect("row ids of an upgraded table do not overlap, also where its manifests hold files of older snapshots", () =>
+    Effect.gen(function* () {
+      const first = yield* commit(null, "older", { added: [data("a", 3), data("b", 4), data("c", 2)] })
+      const old = yield* commit(first, "older", { operation: "delete", removed: new Set(["b"]) })
+      const upgraded = yield* commit(old, "older", { added: [data("d", 5)] }, [version3])
+      const last = yield* commit(upgraded, "older", { added: [data("e", 1)] })
+      const { data: files } = yield* read(last.metadata)
+      assert.deepStrictEqual(Object.fromEntries(files.map((file) => [file.filePath, file.firstRowId])), {
+        d: 0n,
+        a: 5n,
+        c: 8n,
+        e: 10n,
+      })
+    }),
+  )
+
+  it.effect("equality deletes concern older files only: without any, they go", () =>
+    Effect.gen(function* () {
+      const equality = (path: string): DeleteFile => ({
+        ...positions(path, 1),
+        content: "equality-deletes",
+        equalityIds: [1],
+      })
+      const first = yield* commit(null, "equality", { added: [data("a")] })
+      const second = yield* commit(first, "equality", {
+        operation: "overwrite",
+        added: [data("b")],
+        addedDeletes: [equality("e2")],
+      })
+      const third = yield* commit(second, "equality", { operation: "delete", addedDeletes: [equality("e3")] })
+      const fourth = yield* commit(third, "equality", { operation: "overwrite", removed: new Set(["a"]) })
+      const { data: files, deletes } = yield* read(fourth.metadata)
+      assert.deepStrictEqual([keys(files), keys(deletes)], [["b"], ["e3"]])
+    }),
+  )
+
   it.effect("a rewrite keeps its old sequence number where it says so, an append never does", () =>
     Effect.gen(function* () {
       const first = yield* commit(null, "keep", { added: [data("a")] })

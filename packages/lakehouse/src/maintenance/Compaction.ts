@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { Effect } from "effect"
 import type { UpdateRefused } from "../iceberg/ApplyUpdates.ts"
 import { type DataFile, type DeleteFile, fileKey } from "../iceberg/DataFile.ts"
@@ -103,7 +104,7 @@ export const planTable = Effect.fn("Compaction.planTable")(function* (
  */
 export const compact = Effect.fn("Compaction.compact")(function* <HE, EE, ER>(options: {
   readonly head: TableHead<HE>
-  /** Names the files: the maintenance run's id. */
+  /** The names of files begin with it: the maintenance run's id. */
   readonly id: string
   readonly settings: CompactionSettings
   readonly engine: Effect.Effect<Engine["Service"], EE, ER>
@@ -119,6 +120,9 @@ export const compact = Effect.fn("Compaction.compact")(function* <HE, EE, ER>(op
   const snapshot = metadata.snapshots.find(({ snapshotId }) => snapshotId === metadata.currentSnapshotId)
   if (snapshot === undefined) return report
   const before = deletesOf(metadata, live)
+  // Not the id alone: a run that is taken up again, perhaps while its first attempt still lives, must not write over files that
+  // were committed before.
+  const write = `${id}-${randomBytes(4).toString("hex")}`
 
   /** Writes the rows of a group; nothing points to the files yet. */
   const rewrite = Effect.fnUntraced(function* (whole: ScanPlan, group: CompactionGroup, index: number) {
@@ -130,8 +134,8 @@ export const compact = Effect.fn("Compaction.compact")(function* <HE, EE, ER>(op
       plan,
       pathOf,
       targetFileBytes: settings.targetFileBytes,
-      name: `${id}-${index}`,
-      locationOf: (file) => `${metadata.location}/data/${id}-c${index}-${file}.parquet`,
+      name: `${write}-${index}`,
+      locationOf: (file) => `${metadata.location}/data/${write}-${index}-${file}.parquet`,
     }).pipe(Effect.provideService(Engine, engine))
     yield* Effect.forEach(files, ({ file, localPath }) => store.putFile(store.keyOf(file.filePath), localPath), {
       concurrency: putsAtOnce,

@@ -15,6 +15,8 @@ const readsAtOnce = 16
 export interface Reachable {
   /** Whether something points to the object of this key, or may do so for all that is known. */
   readonly isLive: (key: string) => boolean
+  /** Whether this location was a root, or is something that a root needs. */
+  readonly has: (location: string) => boolean
   readonly objects: number
   /** Metadata that could not be read. Everything in the folders of their tables counts as live. */
   readonly unreadable: ReadonlyArray<{ readonly location: string; readonly reason: string }>
@@ -143,6 +145,10 @@ export const reachableFrom = Effect.fn("Reachability.reachableFrom")(function* <
       logged.has(key) ||
       folders.some((folder) => key.startsWith(folder)) ||
       foreignNames.has(key.slice(key.lastIndexOf("/") + 1)),
+    has: (location) => {
+      const key = storeKey(store, location)
+      return key === null ? foreignNames.has(location.slice(location.lastIndexOf("/") + 1)) : live.has(key)
+    },
     objects: live.size,
     unreadable,
   } satisfies Reachable as Reachable

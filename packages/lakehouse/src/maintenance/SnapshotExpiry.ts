@@ -102,21 +102,24 @@ export const planExpiry = (metadata: TableMetadata, settings: ExpirySettings): E
 
 /**
  * Schemas and partition specs that nothing uses any more. `usedSchemaIds` and `usedSpecIds` are those that live files of the
- * remaining snapshots were written with (`DataFile.schemaId`, manifests' spec): metadata alone does not tell.
+ * remaining snapshots were written with (`DataFile.schemaId`, manifests' spec): metadata alone does not tell. The highest ids stay
+ * in any case: the next one is made from them, and a branch may still come with manifests that name an old one.
  */
 export const planUnusedDefinitions = (
   metadata: TableMetadata,
   used: { readonly schemaIds: ReadonlySet<number>; readonly specIds: ReadonlySet<number> },
 ): ReadonlyArray<MetadataUpdate> => {
+  const allSchemas = metadata.schemas.map(({ schemaId }) => schemaId)
+  const allSpecs = metadata.partitionSpecs.map(({ specId }) => specId)
   const schemas = new Set([
     ...used.schemaIds,
     metadata.currentSchemaId,
+    Math.max(...allSchemas),
     ...metadata.snapshots.map(({ schemaId }) => schemaId),
   ])
-  const schemaIds = metadata.schemas.map(({ schemaId }) => schemaId).filter((id) => !schemas.has(id))
-  const specIds = metadata.partitionSpecs
-    .map(({ specId }) => specId)
-    .filter((id) => id !== metadata.defaultSpecId && !used.specIds.has(id))
+  const specs = new Set([...used.specIds, metadata.defaultSpecId, Math.max(...allSpecs)])
+  const schemaIds = allSchemas.filter((id) => !schemas.has(id))
+  const specIds = allSpecs.filter((id) => !specs.has(id))
   return [
     ...(specIds.length === 0 ? [] : [{ action: "remove-partition-specs" as const, specIds }]),
     ...(schemaIds.length === 0 ? [] : [{ action: "remove-schemas" as const, schemaIds }]),

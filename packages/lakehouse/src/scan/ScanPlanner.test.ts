@@ -207,7 +207,7 @@ layer(TestTables, { excludeTestServices: true })("ScanPlanner", (it) => {
         ],
         snapshot: {
           operation: "append",
-          added: [file],
+          added: [{ ...file, schemaId: -1 }],
           addedDeletes: [],
           removed: new Set(),
           removedDeletes: new Set(),

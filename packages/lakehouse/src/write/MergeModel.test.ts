@@ -1,11 +1,11 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { randomOf } from "../maintenance/TestTable.ts"
 import type { TableVersion } from "../iceberg/TableChange.ts"
+import { randomOf } from "../maintenance/TestTable.ts"
 import { Engine } from "./Engine.ts"
 import { timestampSql } from "./StagedResult.ts"
-import { mergeTable, rowsOf, TestMerges } from "./TestMerge.ts"
 import type { StrategySettings } from "./strategy/Strategy.ts"
+import { mergeTable, rowsOf, TestMerges } from "./TestMerge.ts"
 
 /*
  * Every strategy against a model that is written in plain SQL over an ordinary table: random results over several rounds, with NULL
@@ -167,7 +167,8 @@ layer(TestMerges, { excludeTestServices: true })("MergeModel", (it) => {
                 ...(hasExtra ? { extra: "boolean" } : {}),
               }
               const columns = Object.keys(types).toSorted(() => random(3) - 1) as ReadonlyArray<keyof (typeof rows)[0]>
-              const list = rows.length === 0 ? [{ o: "0", k1: "null", k2: "null", v: "null", p: "null", extra: "null" }] : rows
+              const list =
+                rows.length === 0 ? [{ o: "0", k1: "null", k2: "null", v: "null", p: "null", extra: "null" }] : rows
               const query = `select ${columns.map((column) => `${column}::${types[column]} as ${column}`).join(", ")} from (values ${list
                 .map((row) => `(${[row.o, ...columns.map((column) => row[column])].join(", ")})`)
                 .join(", ")}) as t(o, ${columns.join(", ")}) where ${rows.length > 0} order by o`
@@ -185,7 +186,10 @@ layer(TestMerges, { excludeTestServices: true })("MergeModel", (it) => {
               })
 
               const result = `select ${columns.map((column) => `${column}::${types[column]} as ${column}`).join(", ")}, row_number() over () as o from (${query})`
-              if (base === null) yield* engine.run(`create temp table ${m} as select * exclude (o)${addedBy[variant.strategy] ?? ""} from (${result}) limit 0`)
+              if (base === null)
+                yield* engine.run(
+                  `create temp table ${m} as select * exclude (o)${addedBy[variant.strategy] ?? ""} from (${result}) limit 0`,
+                )
               else {
                 if (hasExtra) yield* engine.run(`alter table ${m} add column if not exists extra boolean`)
                 if (isWide) yield* engine.run(`alter table ${m} alter v type bigint`)
@@ -196,9 +200,13 @@ layer(TestMerges, { excludeTestServices: true })("MergeModel", (it) => {
               const given = known.map((column) => (column in types ? column : `null as ${column}`))
               yield* engine.run(`create or replace temp table ${r} as select ${given.join(", ")}, o from (${result})`)
               // An empty result changes nothing, but where the whole is meant.
-              const means = variant.strategy === "full_refresh" || variant.strategy === "soft_delete" || variant.settings.scdCloseMissing === true
+              const means =
+                variant.strategy === "full_refresh" ||
+                variant.strategy === "soft_delete" ||
+                variant.settings.scdCloseMissing === true
               if (rows.length > 0 || means) {
-                for (const statement of variant.model(known, timestampSql(nowMillis), m, r)) yield* engine.run(statement)
+                for (const statement of variant.model(known, timestampSql(nowMillis), m, r))
+                  yield* engine.run(statement)
               }
               base = made
 

@@ -20,7 +20,7 @@ import { dataFold, filesToFold } from "./Fold.ts"
 import type { WritePlan } from "./ResultSchema.ts"
 import { type Layout, writeRows } from "./RowWriter.ts"
 import { bindSort } from "./SortOrder.ts"
-import { boundSettings, MergeRefused, probeKeys, stagedResult, type StagedResult } from "./StagedResult.ts"
+import { boundSettings, MergeRefused, probeKeys, type StagedResult, stagedResult } from "./StagedResult.ts"
 import type { MergePlan, Strategy, StrategySettings } from "./strategy/Strategy.ts"
 
 export interface MergeRequest {
@@ -94,8 +94,7 @@ export const merge = Effect.fn("MergeProgram.merge")(function* (request: MergeRe
     ? yield* probeKeys(staged, settings.uniqueKey, Array.isArray(concerns) ? concerns : [])
     : { hasDuplicateKeys: false, ranges: [] }
   const isUnconcerned = staged.rows === 0 && concerns !== "all"
-  const target =
-    isFirst || concerns === "none" || isUnconcerned ? null : yield* targetOf(request, base, probed.ranges)
+  const target = isFirst || concerns === "none" || isUnconcerned ? null : yield* targetOf(request, base, probed.ranges)
   const plan = strategy.plan({
     settings,
     columns,
@@ -106,7 +105,10 @@ export const merge = Effect.fn("MergeProgram.merge")(function* (request: MergeRe
   })
   if (isUnconcerned && plan.deletes !== "all" && !isFirst) return unchanged(updates, staged)
 
-  const gone = target === null || plan.deletes === null || plan.deletes === "all" ? noneGone : yield* findGone(request, target, plan.deletes)
+  const gone =
+    target === null || plan.deletes === null || plan.deletes === "all"
+      ? noneGone
+      : yield* findGone(request, target, plan.deletes)
   const needsWhole = !isFirst && plan.deletes !== "all" && (request.folds || gone.rewritten.length > 0)
   const whole = needsWhole ? yield* Effect.flatMap(ScanPlanner, ({ plan }) => plan(base.metadataLocation)) : null
   const folded = whole === null || !request.folds ? [] : smallFiles(whole, staged, layout)
@@ -120,7 +122,9 @@ export const merge = Effect.fn("MergeProgram.merge")(function* (request: MergeRe
   const partial = new Map([...gone.partial].filter(([index]) => !moved.has(fileKey(target!.plan.files[index]!))))
   const removed = new Set([...left, ...moved])
   const deletes =
-    target === null || partial.size === 0 ? noDeletes : yield* writeDeletes(request, target, whole, partial, gone, removed)
+    target === null || partial.size === 0
+      ? noDeletes
+      : yield* writeDeletes(request, target, whole, partial, gone, removed)
 
   const added = files.map(({ file }) => file)
   const oldRows = kept.length === 0 ? 0 : written.oldRows
@@ -333,7 +337,8 @@ const writeData = Effect.fnUntraced(function* (
   const nulls = isLineaged ? lineageColumns.map(({ name }) => `, null::bigint as ${name}`).join("") : ""
   const parts: Array<string> = []
   if (plan.inserts === "source" && staged.rows > 0) parts.push(`select ${names}${nulls} from ${staged.source}`)
-  else if (plan.inserts !== null && plan.inserts !== "source") parts.push(`select ${names}${nulls} from (${plan.inserts})`)
+  else if (plan.inserts !== null && plan.inserts !== "source")
+    parts.push(`select ${names}${nulls} from (${plan.inserts})`)
   let oldRows = 0
   if (kept.length > 0 && whole !== null) {
     const old = yield* survivors(request, { whole, target, gone, kept, isLineaged })
@@ -353,8 +358,8 @@ const writeData = Effect.fnUntraced(function* (
   return { files: files.map(({ file, localPath }) => ({ localPath, file: asNew(file) })), oldRows }
 })
 
-/** The commit says which schema it is of: the current one after its updates. */
-const asNew = ({ schemaId: _, ...file }: DataFile): DataFile => file
+/** Of the schema that is current after the commit's updates: without a promise readers take the slow way by field ids. */
+const asNew = (file: DataFile): DataFile => ({ ...file, schemaId: -1 })
 
 /** Live rows of old files that are written anew, without those that go. */
 const survivors = Effect.fnUntraced(function* (
@@ -460,4 +465,3 @@ export const mergeSentence = ({ files, rows }: Merged): string => {
   ].filter((part) => part !== "")
   return `${parts.join(", ")}${places.length === 0 ? "" : ` (${places.join(", ")})`}`
 }
-

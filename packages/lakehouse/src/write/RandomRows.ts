@@ -49,23 +49,49 @@ const decimal = (precision: number, scale: number) =>
   )
 
 const scalars = [
-  scalar("BOOLEAN", fc.boolean().map((value) => [String(value), value] as const)),
+  scalar(
+    "BOOLEAN",
+    fc.boolean().map((value) => [String(value), value] as const),
+  ),
   scalar("TINYINT", fc.integer({ min: -128, max: 127 }).map(digits)),
   scalar("USMALLINT", fc.integer({ min: 0, max: 65_535 }).map(digits)),
   scalar("INTEGER", fc.integer().map(digits)),
   scalar("UINTEGER", fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(digits)),
   scalar("BIGINT", fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(digits)),
-  scalar("DOUBLE", fc.double({ noDefaultInfinity: true, noNaN: true }).map((value) => [`'${value}'`, shownNumber(value)] as const)),
-  scalar("FLOAT", fc.integer({ min: -1_000_000, max: 1_000_000 }).map((value) => [String(value / 4), shownNumber(value / 4)] as const)),
+  scalar(
+    "DOUBLE",
+    fc.double({ noDefaultInfinity: true, noNaN: true }).map((value) => [`'${value}'`, shownNumber(value)] as const),
+  ),
+  scalar(
+    "FLOAT",
+    fc
+      .integer({ min: -1_000_000, max: 1_000_000 })
+      .map((value) => [String(value / 4), shownNumber(value / 4)] as const),
+  ),
   decimal(5, 2),
   decimal(18, 0),
   decimal(38, 10),
   scalar("VARCHAR", words.map(text)),
-  scalar("BLOB", fc.constantFrom("", "plain", "longer than sixteen bytes").map((value) => [`encode('${value}')`, value] as const)),
-  scalar("UUID", fc.uuid().map((value) => [quoteText(value), value.replaceAll("-", "")] as const)),
-  scalar("DATE", days.map((day) => [`'${day.toISOString().slice(0, 10)}'`, day.toISOString()] as const)),
-  scalar("TIMESTAMP", millis.map((at) => [`'${at.toISOString().slice(0, -1)}'`, at.toISOString()] as const)),
-  scalar("TIMESTAMP WITH TIME ZONE", millis.map((at) => [`'${at.toISOString()}'`, at.toISOString()] as const)),
+  scalar(
+    "BLOB",
+    fc.constantFrom("", "plain", "longer than sixteen bytes").map((value) => [`encode('${value}')`, value] as const),
+  ),
+  scalar(
+    "UUID",
+    fc.uuid().map((value) => [quoteText(value), value.replaceAll("-", "")] as const),
+  ),
+  scalar(
+    "DATE",
+    days.map((day) => [`'${day.toISOString().slice(0, 10)}'`, day.toISOString()] as const),
+  ),
+  scalar(
+    "TIMESTAMP",
+    millis.map((at) => [`'${at.toISOString().slice(0, -1)}'`, at.toISOString()] as const),
+  ),
+  scalar(
+    "TIMESTAMP WITH TIME ZONE",
+    millis.map((at) => [`'${at.toISOString()}'`, at.toISOString()] as const),
+  ),
 ] as const
 
 const list = (element: RandomType): RandomType => ({
@@ -115,7 +141,9 @@ const { type: randomType } = fc.letrec<{ type: RandomType }>((tie) => ({
     ...scalars,
     tie("type").map(list),
     tie("type").map(map),
-    fc.uniqueArray(fc.tuple(fieldName, tie("type")), { minLength: 1, maxLength: 3, selector: ([name]) => name }).map(struct),
+    fc
+      .uniqueArray(fc.tuple(fieldName, tie("type")), { minLength: 1, maxLength: 3, selector: ([name]) => name })
+      .map(struct),
   ),
 }))
 

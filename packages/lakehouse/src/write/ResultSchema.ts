@@ -1,11 +1,11 @@
-import { type Column, didYouMean } from "@rat/domain"
+import type { Column } from "@rat/domain"
 import { Effect, Schema } from "effect"
 import { duckTypeOf, type StoredColumn, storedColumn, unwritable } from "../engine/TypeMap.ts"
 import type { MetadataUpdate } from "../iceberg/MetadataUpdate.ts"
 import type { Field, TableMetadata, Schema as TableSchema } from "../iceberg/TableMetadata.ts"
 import { quoteName, quoteText } from "../scan/SqlText.ts"
-import { type ColumnDefault, columnDefault } from "./ColumnDefault.ts"
 import { type Renames, renameCircles } from "./ColumnRenames.ts"
+import { defaultsOf, describeFields, identifierOf } from "./FieldAnnotations.ts"
 import { type EvolutionContext, evolveFields, isSameName, newField, type ResultField } from "./SchemaEvolution.ts"
 
 /** The result's columns do not fit the table, or a type has no Iceberg counterpart. Lists every column. */
@@ -124,11 +124,11 @@ export const planWrite: (write: PlannedWrite) => Effect.Effect<WritePlan, Schema
         : evolveFields(current.fields, result, "", context)
     const fields = strategyColumnsLast(evolved, write, current)
     const defaults = defaultsOf(fields, evolution, problems)
-    const described = describeFields(fields, defaults, current, write, formatVersion, changes)
+    const described = describeFields(fields, defaults, current, evolution, formatVersion, changes)
     const schema: TableSchema = {
       schemaId: 0,
       fields: described,
-      identifierFieldIds: identifierOf(described, current, write, problems),
+      identifierFieldIds: identifierOf(described, current, evolution, problems),
     }
     const planned = described.filter(({ name }) => !write.added.some((column) => isSameName(column.name, name)))
     const values = planned.map((field) => {
@@ -216,89 +216,6 @@ const strategyColumnsLast = (
   if (current === null || added.length === 0) return fields
   const isAdded = ({ name }: Field) => added.some((column) => isSameName(column.name, name))
   return [...fields.filter((field) => !isAdded(field)), ...fields.filter(isAdded)]
-}
-
-const defaultsOf = (
-  fields: ReadonlyArray<Field>,
-  { defaults }: Evolution,
-  problems: Array<string>,
-): ReadonlyMap<number, ColumnDefault> => {
-  const found = new Map<number, ColumnDefault>()
-  for (const [name, value] of Object.entries(defaults)) {
-    const field = fields.find((candidate) => isSameName(candidate.name, name))
-    if (field === undefined) {
-      const names = fields.map((candidate) => candidate.name)
-      problems.push(
-        `column_defaults names "${name}", which neither the result nor the table has.${didYouMean(name, names)}`,
-      )
-    } else if (typeof field.type !== "string") {
-      problems.push(
-        `column_defaults: column "${field.name}" is a ${field.type.type}; only plain values can have a default`,
-      )
-    } else {
-      const outcome = columnDefault(field.name, field.type, value)
-      if ("problem" in outcome) problems.push(outcome.problem)
-      else found.set(field.id, outcome.default)
-    }
-  }
-  return found
-}
-
-/** Comments, and in v3 tables defaults: an added column's for the rows that are there, any column's for writers. */
-const describeFields = (
-  fields: ReadonlyArray<Field>,
-  defaults: ReadonlyMap<number, ColumnDefault>,
-  current: TableSchema | null,
-  { evolution }: PlannedWrite,
-  formatVersion: 2 | 3,
-  changes: Array<string>,
-): ReadonlyArray<Field> => {
-  const docs = new Map(Object.entries(evolution.docs).map(([name, doc]) => [name.toLowerCase(), doc]))
-  for (const [name] of Object.entries(evolution.docs)) {
-    if (!fields.some((field) => isSameName(field.name, name))) {
-      changes.push(`columns describes "${name}", which the table does not have`)
-    }
-  }
-  return fields.map((field) => {
-    const doc = docs.get(field.name.toLowerCase())
-    const value = defaults.get(field.id)
-    const isNew = current !== null && !current.fields.some(({ id }) => id === field.id)
-    if (value !== undefined && isNew && formatVersion === 2) {
-      changes.push(`rows that are there have NULL in "${field.name}", not its default: that needs format_version: 3`)
-    }
-    return {
-      ...field,
-      ...(doc === undefined ? {} : { doc }),
-      ...(value === undefined || formatVersion === 2
-        ? {}
-        : { ...(isNew ? { initialDefault: value.json } : {}), writeDefault: value.json }),
-    }
-  })
-}
-
-/**
- * Identifier fields must be required primitives other than floats ("Identifier Field IDs"). Results promise nothing and a NULL
- * is a value of a merge key like any other, so our own columns are optional and have none; in a table whose maker declared the key's
- * columns required, they are set.
- */
-const identifierOf = (
-  fields: ReadonlyArray<Field>,
-  current: TableSchema | null,
-  { evolution }: PlannedWrite,
-  problems: Array<string>,
-): ReadonlyArray<number> => {
-  const key = evolution.identifier.map((name) => {
-    const field = fields.find((candidate) => isSameName(candidate.name, name))
-    if (field === undefined) {
-      const names = fields.map((candidate) => candidate.name)
-      problems.push(`unique_key names "${name}", which is no column.${didYouMean(name, names)}`)
-    }
-    return field
-  })
-  const isLegal = (field: Field | undefined) =>
-    field?.required === true && typeof field.type === "string" && field.type !== "float" && field.type !== "double"
-  if (key.length > 0 && key.every(isLegal)) return key.flatMap((field) => (field === undefined ? [] : [field.id]))
-  return (current?.identifierFieldIds ?? []).filter((id) => fields.some((field) => field.id === id && isLegal(field)))
 }
 
 const nameProblems = (

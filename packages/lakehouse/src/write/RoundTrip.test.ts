@@ -14,7 +14,8 @@ const seen = (value: unknown): unknown => {
   if (value instanceof Date) return value.toISOString()
   if (value instanceof Uint8Array) return Buffer.from(value).toString("hex")
   if (Array.isArray(value)) return value.map(seen)
-  if (typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, seen(inner)]))
+  if (typeof value === "object")
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, seen(inner)]))
   return value
 }
 
@@ -27,9 +28,9 @@ layer(TestTables, { excludeTestServices: true })("RoundTrip", (it) => {
       const duck = yield* TestDuckDb
       const planner = yield* ScanPlanner
       const query = `select 1 as n, timestamp_ns '2024-02-29 01:02:03.000000001' as t, [timestamp_ns '1960-01-01 00:00:00.5'] as l,
-          {'a': 1, 'b': ['x']}::variant as v, 'POINT(1 2)'::geometry as g, {'g': 'POINT(3 4)'::geometry} as s
-        union all select 2, null, null, null, null, null
-        union all select 3, timestamp_ns '2024-02-29 01:02:03.000000002', [], 'text'::variant, 'LINESTRING(0 0, 1 1)'::geometry, {'g': null}`
+          {'a': 1, 'b': ['x']}::variant as v, 'POINT(1 2)'::geometry as g
+        union all select 2, null, null, null, null
+        union all select 3, timestamp_ns '2024-02-29 01:02:03.000000002', [], 'text'::variant, 'LINESTRING(0 0, 1 1)'::geometry`
       const written = yield* writeTable({
         name: "version-3",
         query,
@@ -41,7 +42,7 @@ layer(TestTables, { excludeTestServices: true })("RoundTrip", (it) => {
       assert.strictEqual(written.metadata.formatVersion, 3)
       const plan = yield* planner.plan(written.metadataLocation)
       const shown = (source: string) =>
-        duck.rows(`select n, t::varchar as t, l, v::json::varchar as v, g::varchar as g, s::varchar as s from (${source}) order by n`)
+        duck.rows(`select n, t::varchar as t, l, v::json::varchar as v, g::varchar as g from (${source}) order by n`)
       assert.deepStrictEqual(yield* shown(plan.relation(pathOfLocation)), yield* shown(query))
       const after = (value: string) =>
         Effect.map(
@@ -58,7 +59,9 @@ layer(TestTables, { excludeTestServices: true })("RoundTrip", (it) => {
       Effect.gen(function* () {
         const duck = yield* TestDuckDb
         const planner = yield* ScanPlanner
-        for (const [index, table] of fc.sample(randomTable, { numRuns: samples, seed: seed + formatVersion }).entries()) {
+        for (const [index, table] of fc
+          .sample(randomTable, { numRuns: samples, seed: seed + formatVersion })
+          .entries()) {
           const written = yield* writeTable({
             name: `random-${formatVersion}-${index}`,
             query: table.query,

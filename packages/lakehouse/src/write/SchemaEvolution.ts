@@ -245,7 +245,7 @@ const commonDecimal = (table: string, result: string): string | undefined => {
 }
 
 /** Equal but for ids, comments and whether values are required. */
-export const sameShape = (left: IcebergType, right: IcebergType): boolean => {
+const sameShape = (left: IcebergType, right: IcebergType): boolean => {
   if (typeof left === "string" || typeof right === "string") return left === right || right === "unknown"
   if (left.type === "struct" && right.type === "struct") {
     return (

@@ -101,7 +101,7 @@ export const writeTable = Effect.fnUntraced(function* (write: {
     updates: plan.updates,
     snapshot: {
       operation: write.operation,
-      added: written.map(({ file }) => file),
+      added: written.map(({ file }) => ({ ...file, schemaId: -1 })),
       addedDeletes: [],
       removed: write.operation === "overwrite" ? "all" : new Set(),
       removedDeletes: write.operation === "overwrite" ? "all" : new Set(),

@@ -1,10 +1,17 @@
-import { defaultNamespace, didYouMean, mainRef, QueryInvalid, type QueryRequest, TableKey } from "@rat/domain"
+import {
+  type Column,
+  defaultNamespace,
+  didYouMean,
+  mainRef,
+  QueryInvalid,
+  type QueryRequest,
+  TableKey,
+} from "@rat/domain"
 import {
   Catalog,
   metadataTableNames,
   quoteName,
   quoteText,
-  type ScanPlan,
   ScanPlanner,
   type ScanPredicate,
   type SqlTable,
@@ -45,7 +52,7 @@ export interface QueryPlan {
   readonly named: ReadonlyArray<string>
   readonly tables: ReadonlyArray<PlannedTable>
   /** Tables that are only to be listed: name and columns, no data. */
-  readonly listed: ReadonlyArray<{ readonly key: TableKey; readonly plan: ScanPlan }>
+  readonly listed: ReadonlyArray<{ readonly key: TableKey; readonly columns: ReadonlyArray<Column> }>
 }
 
 /** How often several tables are read one by one before all are listed at once. */
@@ -136,7 +143,8 @@ export const planQuery = Effect.fn("QueryPlan.plan")(function* <E, R>(
   const listed = wantsCatalog
     ? yield* Effect.forEach(
         (yield* tablesInScope(request)).filter(({ key }) => !pointers.has(textOf(key))),
-        ({ key, metadataLocation }) => planner.plan(metadataLocation).pipe(Effect.map((plan) => ({ key, plan }))),
+        ({ key, metadataLocation }) =>
+          planner.outline(metadataLocation).pipe(Effect.map(({ columns }) => ({ key, columns }))),
         { concurrency: 16 },
       )
     : []
@@ -290,7 +298,7 @@ export const setupOf = (plan: QueryPlan, pathOf: (location: string) => string): 
       ({ key, relation, view }) => `create view ${qualified({ ...key, name: view })} as ${relation(pathOf)}`,
     ),
     ...plan.listed.map(
-      ({ key, plan: scan }) =>
-        `create table ${qualified(key)} (${scan.columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(", ")})`,
+      ({ columns, key }) =>
+        `create table ${qualified(key)} (${columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(", ")})`,
     ),
   ].join(";\n")

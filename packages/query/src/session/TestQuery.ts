@@ -119,8 +119,13 @@ export const refusal = (question: Question) => Effect.flip(ask(question))
 
 const Key = Schema.decodeUnknownSync(TableKey)
 
-/** Makes a table (or overwrites it) from a query, the way a run does, and moves the ref. */
-export const publish = Effect.fnUntraced(function* (name: string, query: string, ref = "main") {
+/** Makes a table (or overwrites it, or appends to it) from a query, the way a run does, and moves the ref. */
+export const publish = Effect.fnUntraced(function* (
+  name: string,
+  query: string,
+  ref = "main",
+  operation: "overwrite" | "append" = "overwrite",
+) {
   const { folder } = yield* TestQuery
   const [namespace, layer, table] = name.split(".")
   const key = Key({ namespace, layer, name: table })
@@ -141,7 +146,7 @@ export const publish = Effect.fnUntraced(function* (name: string, query: string,
   const plan = yield* planWrite({
     table: name,
     base: base?.metadata ?? null,
-    replaces: true,
+    replaces: operation === "overwrite",
     columns,
     added: [],
     evolution: { ...defaultEvolution, allowDestructive: true },
@@ -158,11 +163,11 @@ export const publish = Effect.fnUntraced(function* (name: string, query: string,
     location,
     updates: plan.updates,
     snapshot: {
-      operation: "overwrite",
-      added: files.map(({ file }) => file),
+      operation,
+      added: files.map(({ file }) => ({ ...file, schemaId: -1 })),
       addedDeletes: [],
-      removed: "all",
-      removedDeletes: "all",
+      removed: operation === "overwrite" ? "all" : new Set(),
+      removedDeletes: operation === "overwrite" ? "all" : new Set(),
     },
     runId,
   })

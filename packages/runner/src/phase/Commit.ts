@@ -24,11 +24,7 @@ const nothingNew = (own: OwnTable): Committed | null =>
       }
 
 /** Makes the merge a snapshot of the table and points the run's branch to it. */
-export const commit = Effect.fn("Commit.commit")(function* (
-  run: ActiveRun,
-  merged: Merged,
-  first: OwnTable,
-) {
+export const commit = Effect.fn("Commit.commit")(function* (run: ActiveRun, merged: Merged, first: OwnTable) {
   const catalog = yield* Catalog
   const tables = yield* IcebergTable
   const store = yield* ObjectStore

@@ -8,6 +8,7 @@ import { strategyFlags } from "../template/StrategyFlags.ts"
 import type { Rendered, TemplateContext } from "../template/Template.ts"
 import { type ActiveRun, shownPath } from "./ActiveRun.ts"
 import type { Code } from "./Code.ts"
+import { withFilters } from "./Filters.ts"
 import { type Inputs, landingFolder, makeInputs } from "./Inputs.ts"
 import { type OwnTable, readOwnTable } from "./OwnTable.ts"
 import { type ReadTable, resolveReference, resolveZone } from "./References.ts"
@@ -35,8 +36,8 @@ export const describeIssue = (path: string, source: string, issue: Issue): strin
 }
 
 /**
- * The largest value of the watermark column in the table; null on the first run. From statistics alone where they tell
- * (long texts are cut in them), otherwise from the data.
+ * The largest value of the watermark column in the table; null on the first run. From statistics alone where they tell (long
+ * texts are cut in them, and deletes may have taken the largest value away), otherwise from the files that may hold it.
  */
 const readWatermark = Effect.fnUntraced(function* (
   run: ActiveRun,
@@ -50,26 +51,28 @@ const readWatermark = Effect.fnUntraced(function* (
   const planner = yield* ScanPlanner
   const plan = yield* planner.plan(own.base.metadataLocation)
   const names = plan.columns.map(({ name }) => name)
-  const name = names.find((candidate) => candidate.toLowerCase() === column.toLowerCase())
+  // The run may be the one that renames the column: until it has, the table knows the old name.
+  const before = Object.entries(code.config.renamed_columns).find(([, to]) => isSameName(to, column))?.[0]
+  const name =
+    names.find((candidate) => isSameName(candidate, column)) ??
+    names.find((candidate) => before !== undefined && isSameName(candidate, before))
   if (name === undefined) {
     return yield* new RunFailed({
       code: "config.watermark",
       reason: `watermark_column "${column}" is no column of table ${run.key}.${didYouMean(column, names)} Its columns are: ${names.join(", ")}.`,
     })
   }
-  return yield* planner.maximum(plan, name).pipe(
-    Effect.catchTag("NoSuchElementError", () =>
-      Effect.andThen(
-        inputs.addTable(plan),
-        slot.call<string | null>("maximum", {
-          home: databaseOf(run.key.namespace),
-          relation: plan.relation(inputs.pathOf),
-          column: name,
-        } satisfies MaximumArgs),
-      ),
-    ),
-  )
+  const answer = planner.maximumOrPlan(plan, name)
+  if (answer.kind === "value") return answer.value
+  yield* inputs.addTable(answer.plan)
+  return yield* slot.call<string | null>("maximum", {
+    home: databaseOf(run.key.namespace),
+    relation: answer.plan.relation(inputs.pathOf),
+    column: name,
+  } satisfies MaximumArgs)
 })
+
+const isSameName = (left: string, right: string) => left.toLowerCase() === right.toLowerCase()
 
 /** Renders the templates in the slot, finds what they read on the run's branch and makes it readable there. */
 export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, code: Code, slot: Slot) {
@@ -145,7 +148,9 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
   if (rendered.usesThis && own.base !== null && !tables.has(String(key))) {
     tables.set(String(key), { key, plan: yield* planner.plan(own.base.metadataLocation) })
   }
-  yield* Effect.forEach(tables.values(), ({ plan }) => inputs.addTable(plan), { concurrency: lookupConcurrency })
+  const texts = [reply.code, ...reply.tests].flatMap((result) => (result._tag === "Rendered" ? [result.sql] : []))
+  const needed = yield* withFilters(slot, key.namespace, texts, tables)
+  yield* Effect.forEach(needed.values(), ({ plan }) => inputs.addTable(plan), { concurrency: lookupConcurrency })
   const read = rendered.refs.concat(rendered.usesThis ? ["this"] : [])
   if (read.length > 0) run.log.add("debug", `Reads ${read.join(", ")}`)
   for (const listing of zones) {
@@ -155,7 +160,7 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
     own,
     inputs,
     landingFileIds: zones.flatMap((listing) => listing.files.map((file) => file.id)),
-    views: Array.from(tables.values(), ({ key: table, plan }) => viewOf(table, plan.relation(inputs.pathOf))),
+    views: Array.from(needed.values(), ({ key: table, plan }) => viewOf(table, plan.relation(inputs.pathOf))),
     tests,
   } satisfies Resolved as Resolved
 })

@@ -107,6 +107,30 @@ layer(testRunner({ settings }), { excludeTestServices: true })("A run", (it) => 
     }),
   )
 
+  it.effect("that renames and adds columns keeps old values, and its watermark goes by the old name until then", () =>
+    Effect.gen(function* () {
+      const control = yield* TestControl
+      const run = (config: string, sql: string) =>
+        control.run({
+          name: "renamed",
+          files: { "pipeline.sql": sql, "config.yaml": `merge_strategy: append_only\n${config}` },
+        })
+      succeeded(yield* run("watermark_column: n\n", "select 1 as n"))
+      const renamed = "watermark_column: mark\nrenamed_columns: {n: mark}\n"
+      const sql = "select {{ watermark_value }} + 1 as mark, {{ is_incremental() }} as more"
+      succeeded(yield* run(renamed, sql))
+      succeeded(yield* run(renamed, sql))
+      assert.deepStrictEqual(yield* rowsOf("bronze.renamed", "mark, more"), [
+        [1, null],
+        [2, true],
+        [3, true],
+      ])
+      const refused = failed(yield* run("on_schema_change: fail\n", "select 4 as mark, true as more, 'x' as extra"))
+      assert.strictEqual(refused.code, "schema.mismatch")
+      assert.match(refused.error, /column "extra" is new: on_schema_change: evolve adds it/)
+    }),
+  )
+
   it.effect("finds a watermark that statistics do not hold in the data", () =>
     Effect.gen(function* () {
       const control = yield* TestControl
@@ -310,11 +334,11 @@ layer(testRunner({ settings }), { excludeTestServices: true })("A run", (it) => 
       "settings that are wrong, all of them",
       {
         "pipeline.sql": "-- @timeout_seconds: soon\nselect 1 as a",
-        "config.yaml": "unique_key: a\nmerge_stategy: x\n",
+        "config.yaml": "max_retries: a\nmerge_stategy: x\n",
       },
       "config.invalid",
       "resolve",
-      /config\.yaml:1:1: Nothing reads unique_key yet.*\n.*config\.yaml:2:1: Unknown setting.*\n.*pipeline\.sql:1:4: timeout_seconds/,
+      /config\.yaml:1:1: Nothing reads max_retries yet.*\n.*config\.yaml:2:1: Unknown setting.*\n.*pipeline\.sql:1:4: timeout_seconds/,
     ],
     ["a missing pipeline.sql", { "config.yaml": "" }, "pipeline.no_code", "resolve", /has no pipeline\.sql/],
     [

@@ -1,4 +1,12 @@
-import { type CopyRow, defaultFileSizeBytes, Engine, merge, mergeSentence, ObjectStore, type Slot } from "@rat/lakehouse"
+import {
+  type CopyRow,
+  defaultFileSizeBytes,
+  Engine,
+  merge,
+  mergeSentence,
+  ObjectStore,
+  type Slot,
+} from "@rat/lakehouse"
 import { Effect } from "effect"
 import { slotEngine } from "../maintenance/SlotEngine.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
@@ -36,10 +44,7 @@ export const write = Effect.fn("Write.write")(function* (
     now: executed.now,
     // A run that lost the race for its table once must not touch more of it than it has to.
     folds: run.round === 0,
-  }).pipe(
-    Effect.provideService(Engine, slotEngine(slot, resolved.inputs, yield* Effect.scope)),
-    withSlotFiles(slot),
-  )
+  }).pipe(Effect.provideService(Engine, slotEngine(slot, resolved.inputs, yield* Effect.scope)), withSlotFiles(slot))
   run.log.add("info", `Query returned ${merged.rows.staged} rows`)
   run.log.add("info", `Table ${run.key}: ${mergeSentence(merged)}`)
   return merged

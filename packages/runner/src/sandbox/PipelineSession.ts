@@ -106,6 +106,11 @@ export class PipelineSession {
     return { code: main.result, tests: others.map(({ result }) => result) }
   }
 
+  /** The engine's syntax tree of a text, see `DuckDb.syntaxTree`. */
+  tree(sql: string): Promise<string> {
+    return this.#engine.syntaxTree(sql)
+  }
+
   async maximum({ home, relation, column }: MaximumArgs): Promise<string | null> {
     const session = await this.#engine.begin([home])
     const rows = await session.run(`select cast(max(${quoteName(column)}) as varchar) from (${relation})`)

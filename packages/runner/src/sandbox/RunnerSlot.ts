@@ -10,6 +10,7 @@ serveSlot(async (limits) => {
       noop: async () => null,
       render: (args: never) => session.render(args),
       maximum: (args: never) => session.maximum(args),
+      tree: (sql: never) => session.tree(sql),
       execute: (args: never) => session.execute(args),
       copy: (args: never, context) => session.copy(args, context.emit),
       sql: (args: never) => session.sql(args),

@@ -16,7 +16,9 @@ export const renamedColumns: Reader = (key, value) => {
     if (other !== undefined) return refused(`${key}: "${other}" and "${from}" cannot both become "${name}".`)
     taken.set(name.toLowerCase(), from)
   }
-  return { set: { renamed_columns: Object.fromEntries(Object.entries(mapping).map(([from, to]) => [from, String(to)])) } }
+  return {
+    set: { renamed_columns: Object.fromEntries(Object.entries(mapping).map(([from, to]) => [from, String(to)])) },
+  }
 }
 
 /** `column_defaults`: a value for each column; whether it fits the column's type is seen when the table is written. */

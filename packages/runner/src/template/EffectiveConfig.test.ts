@@ -76,7 +76,8 @@ target_file_size: 64MiB
 select 1`,
       null,
     )
-    for (const { codeIssues, configIssues } of [lists, header]) assert.deepStrictEqual([...codeIssues, ...configIssues], [])
+    for (const { codeIssues, configIssues } of [lists, header])
+      assert.deepStrictEqual([...codeIssues, ...configIssues], [])
     assert.deepStrictEqual({ ...header.config }, { ...lists.config })
     assert.deepStrictEqual(lists.config.unique_key, ["id", "Odd, name"])
     assert.deepStrictEqual(lists.config.partition_by, [
@@ -96,6 +97,8 @@ select 1`,
     assert.deepStrictEqual(issuesOf("-- @merge_strategy: scd2\nselect 1", "unique_key: id\nscd_valid_to: until\n"), [])
     const [issue] = issuesOf("\n-- @merge_strategy: scd2\nselect 1", "description: x\n")
     assert.deepStrictEqual([issue?.code, issue?.line], ["annotation.strategy", 2])
+    const [repeated] = issuesOf("-- @unique_key: id, ID\nselect 1")
+    assert.deepStrictEqual([repeated?.code, repeated?.line], ["annotation.strategy", 1])
   })
 
   const bad: ReadonlyArray<
@@ -154,12 +157,30 @@ select 1`,
     ],
     ["a key that names nothing", "unique_key: []\n", "config.invalid_value", [1, 1], /is empty/],
     ["a key with a hole", "unique_key: 'a,,b'\n", "config.invalid_value", [1, 1], /no name of one/],
-    ["a setting of another strategy", "partition_column: d\n", "config.unused", [1, 1], /belongs to merge_strategy snapshot/],
+    [
+      "a setting of another strategy",
+      "partition_column: d\n",
+      "config.unused",
+      [1, 1],
+      /belongs to merge_strategy snapshot/,
+    ],
     ["history settings without scd2", "scd_valid_from: x\n", "config.unused", [1, 1], /belongs to merge_strategy scd2/],
-    ["a transform that does not exist", "partition_by: [dy(ts)]\n", "config.invalid_value", [1, 1], /Did you mean "day"/],
+    [
+      "a transform that does not exist",
+      "partition_by: [dy(ts)]\n",
+      "config.invalid_value",
+      [1, 1],
+      /Did you mean "day"/,
+    ],
     ["buckets without a number", "partition_by: [bucket(id)]\n", "config.invalid_value", [1, 1], /no transform/],
     ["no buckets", "partition_by: ['bucket[0](id)']\n", "config.invalid_value", [1, 1], /no transform/],
-    ["partitioning without a column", "partition_by: [{transform: day}]\n", "config.invalid_value", [1, 1], /needs a column/],
+    [
+      "partitioning without a column",
+      "partition_by: [{transform: day}]\n",
+      "config.invalid_value",
+      [1, 1],
+      /needs a column/,
+    ],
     [
       "an unknown key of a partition field",
       "partition_by: [{column: a, tranform: day}]\n",
@@ -179,8 +200,20 @@ select 1`,
     ["a default of nothing", "column_defaults: {a: null}\n", "config.invalid_value", [1, 1], /has no value/],
     ["what nothing reads of a column", "columns: {a: {tests: [unique]}}\n", "config.invalid_value", [1, 1], /"tests"/],
     ["a column without a name", "columns: [{description: x}]\n", "config.invalid_value", [1, 1], /needs a name/],
-    ["a policy's unknown key", "maintenance: {enable: true}\n", "config.invalid_value", [1, 1], /Did you mean "enabled"/],
-    ["a policy's bad value", "maintenance: {every_hours: 0}\n", "config.invalid_value", [1, 1], /every_hours cannot be 0/],
+    [
+      "a policy's unknown key",
+      "maintenance: {enable: true}\n",
+      "config.invalid_value",
+      [1, 1],
+      /Did you mean "enabled"/,
+    ],
+    [
+      "a policy's bad value",
+      "maintenance: {every_hours: 0}\n",
+      "config.invalid_value",
+      [1, 1],
+      /every_hours cannot be 0/,
+    ],
     [
       "archive_landing_zones",
       "archive_landing_zones: true\n",

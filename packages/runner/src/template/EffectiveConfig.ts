@@ -30,7 +30,8 @@ const settingsOf = (annotations: ReadonlyArray<Annotation>) => {
 
 /** The settings of a pipeline from its two files; `configYaml` is null when there is none. */
 export const effectiveConfig = (code: string, configYaml: string | null): EffectiveConfig => {
-  const file = configYaml === null ? { settings: {}, given: new Map<string, Given>(), issues: [] } : readConfigYaml(configYaml)
+  const file =
+    configYaml === null ? { settings: {}, given: new Map<string, Given>(), issues: [] } : readConfigYaml(configYaml)
   const header = readHeader(code, settingKeys)
   const annotated = settingsOf(header.annotations)
   const config = new PipelineConfig({ ...defaultPipelineConfig, ...file.settings, ...annotated.settings })

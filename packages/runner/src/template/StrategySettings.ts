@@ -28,7 +28,7 @@ export const strategyIssues = (
   given: ReadonlyMap<string, Given>,
 ): ReadonlyArray<Issue & Pick<Given, "source">> => {
   const strategy = config.merge_strategy
-  const chosen = given.get("merge_strategy") ?? { source: "config" as const }
+  const chosen = given.get("merge_strategy") ?? given.get("unique_key") ?? { source: "code" as const }
   const foreign = Object.entries(strategyRules).flatMap(([name, rule]) =>
     name === strategy
       ? []

@@ -1,4 +1,5 @@
 import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { strategyFlags } from "./StrategyFlags.ts"
 import { Template, type TemplateContext } from "./Template.ts"
 
 const context: TemplateContext = {
@@ -33,6 +34,30 @@ describe("A template", () => {
         `${context.runId} ${context.runStartedAt} 42`,
       ],
       ["knows its strategy", "{{ is_append_only() }} {{ is_incremental() }}", "true false"],
+      [
+        "may read only what is new when its table is there",
+        "{% if is_incremental() %}{{ this }}{% else %}all{% endif %}",
+        `"default"."silver"."flights"`,
+        { flags: strategyFlags("delete_insert") },
+      ],
+      [
+        "reads everything on the first run",
+        "{% if is_incremental() %}{{ this }}{% else %}all{% endif %}",
+        "all",
+        { flags: strategyFlags("incremental"), hasTable: false },
+      ],
+      [
+        "reads everything where absent rows mean something",
+        "{{ is_incremental() }} {{ is_soft_delete() }} {{ is_scd2() }}",
+        "false true false",
+        { flags: strategyFlags("soft_delete") },
+      ],
+      [
+        "knows its strategy on the first run too",
+        "{{ is_scd2() }} {{ is_incremental() }}",
+        "true false",
+        { flags: strategyFlags("scd2"), hasTable: false },
+      ],
       [
         "branches on the watermark",
         "{% if is_append_only() and watermark_value %}a{% else %}b{% endif %}",

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { Context, Effect } from "effect"
 import { HttpMiddleware, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { inRestModel } from "../iceberg-rest/EdgeFailure.ts"
 import { countHttpRequest } from "../telemetry/Metrics.ts"
 import { type BodyLimits, withBodyLimit } from "./BodyLimit.ts"
 import { type Drain, withDrain } from "./Drain.ts"
@@ -64,8 +65,8 @@ const withRequestId = <E, R>(app: App<E, R>) =>
 const withEnvelope = <E, R>(app: App<E, R>) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
-    if (holdsNul(request)) return nulRefused(yield* RequestId)
-    const response = yield* Effect.catchCause(app, failureResponse(request))
+    if (holdsNul(request)) return inRestModel(request, nulRefused(yield* RequestId))
+    const response = inRestModel(request, yield* Effect.catchCause(app, failureResponse(request)))
     return response.status === 415 ? unsupportedMediaType(request, yield* RequestId) : response
   })
 

@@ -105,6 +105,10 @@ const detailsOf = (error: object): Record<string, Schema.Json> | undefined => {
       return pick({ retry_after_seconds: "retryAfterSeconds" })
     case "PublishConflict":
       return pick({ tables: "tables" })
+    case "BranchConflict":
+      return {
+        conflicts: (fields.conflicts as ReadonlyArray<Record<string, Schema.Json>>).map((each) => ({ ...each })),
+      }
     default:
       return undefined
   }

@@ -3,9 +3,9 @@ import { ObjectStore, printLosslessJson } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { MetadataBytes } from "./MetadataBytes.ts"
+import { StoreSigner } from "./RemoteSigning.ts"
 import type { RestAnswer, TableAnswer } from "./RestCall.ts"
 import { prefixOf } from "./RestRoute.ts"
-import { StoreSigner } from "./RemoteSigning.ts"
 
 const json = "application/json"
 

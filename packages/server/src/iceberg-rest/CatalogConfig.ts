@@ -15,13 +15,18 @@ export const makeCatalogConfig = (refs: RefScope) =>
     const warehouse = call.query.get("warehouse") ?? ""
     const ref = yield* refs.named(warehouse === "" ? null : warehouse)
     if (ref !== mainRef) {
-      yield* refs.exists(ref).pipe(
-        Effect.catchTag("RefNotFound", (missing) =>
-          Effect.fail(
-            refuse("NoSuchWarehouseException", `${missing.message} The warehouse is the name of a branch or tag, or main.`),
+      yield* refs
+        .exists(ref)
+        .pipe(
+          Effect.catchTag("RefNotFound", (missing) =>
+            Effect.fail(
+              refuse(
+                "NoSuchWarehouseException",
+                `${missing.message} The warehouse is the name of a branch or tag, or main.`,
+              ),
+            ),
           ),
-        ),
-      )
+        )
     }
     return jsonAnswer({
       defaults: {},

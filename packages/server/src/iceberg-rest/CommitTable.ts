@@ -1,29 +1,29 @@
 import type { RefName, TableKey } from "@rat/domain"
 import {
-  applyUpdates,
   Catalog,
+  type CatalogConflict,
   IcebergTable,
   liveRows,
   type MetadataUpdate,
-  ObjectStore,
   type TableMetadata,
   totalsOfSummary,
-  type UpdateRefused,
 } from "@rat/lakehouse"
-import { Clock, Effect, Schema } from "effect"
-import { appendOf, isOnlyStale, makeAppendRebase } from "./AppendRebase.ts"
-import { KeyedLock } from "./KeyedLock.ts"
+import { Effect, Exit, Schema } from "effect"
+import { makeCommitPlan, type WantedCommit } from "./CommitPlan.ts"
+import { KeyedBatches } from "./KeyedBatches.ts"
 import type { Namespaces } from "./Namespaces.ts"
 import type { RefScope } from "./RefScope.ts"
-import { type Unmet, unmetRequirements } from "./Requirement.ts"
 import { bodyAs, noContent, type RestAnswer, type RestCall } from "./RestCall.ts"
-import { refuse } from "./RestFailure.ts"
-import { knownTable, missing, namespaceParts, newTable } from "./RestName.ts"
-import { makeSnapshotCheck } from "./SnapshotCheck.ts"
+import { type RestProblem, refuse } from "./RestFailure.ts"
+import { knownTable, namespaceParts, newTable } from "./RestName.ts"
 import type { PreparedChange, TableCommitter } from "./TableCommitter.ts"
-import { checkNewLocation, updatesProblem } from "./TableRules.ts"
-import { decodeRequirements, decodeUpdates, type TableRequirement } from "./TableUpdateJson.ts"
+import { decodeRequirements, decodeUpdates } from "./TableUpdateJson.ts"
 import type { ViewRepository } from "./ViewRepository.ts"
+
+interface TableVersion {
+  readonly metadataLocation: string
+  readonly metadata: TableMetadata
+}
 
 const Identifier = Schema.Struct({ namespace: Schema.Array(Schema.String), name: Schema.String })
 
@@ -38,21 +38,8 @@ const transactionBody = bodyAs(
   "transaction",
 )
 
-/** A commit as it came in. */
-interface WantedCommit {
-  readonly key: TableKey
-  readonly requirements: ReadonlyArray<TableRequirement>
-  readonly updates: ReadonlyArray<MetadataUpdate>
-}
-
 /** How often a commit starts again because other nodes were faster. Appends win sooner or later; the others see what changed. */
 const maxTries = 60
-
-const told = (key: TableKey, unmet: ReadonlyArray<Unmet>) =>
-  refuse(
-    "CommitFailedException",
-    `Table "${key}" changed since the commit was prepared: ${unmet.map(({ reason }) => reason).join("; ")}. Nothing was changed. Load it again and repeat.`,
-  )
 
 const totalsOfTable = (metadata: TableMetadata) => {
   const current = metadata.snapshots.find(({ snapshotId }) => snapshotId === metadata.currentSnapshotId)
@@ -70,12 +57,12 @@ export const pointerTo = (metadataLocation: string, metadata: TableMetadata) => 
   ...totalsOfTable(metadata),
 })
 
-const messageOf = (key: TableKey, isNew: boolean, updates: ReadonlyArray<MetadataUpdate>) => {
+const messageOf = (key: TableKey, isNew: boolean, updates: ReadonlyArray<MetadataUpdate>, commits: number) => {
   const operations = updates.flatMap((update) =>
     update.action === "add-snapshot" ? [update.snapshot.summary.operation ?? "snapshot"] : [],
   )
-  const what = isNew ? "create" : operations.length > 0 ? operations.join(", ") : "change"
-  return `${what} ${key}`
+  const what = isNew ? "create" : operations.length > 0 ? [...new Set(operations)].join(", ") : "change"
+  return commits === 1 ? `${what} ${key}` : `${what} ${key} (${commits} commits)`
 }
 
 const rowsAdded = (updates: ReadonlyArray<MetadataUpdate>): number | null => {
@@ -85,7 +72,21 @@ const rowsAdded = (updates: ReadonlyArray<MetadataUpdate>): number | null => {
   return counts.length === 0 ? null : counts.reduce((sum, count) => sum + (Number.isFinite(count) ? count : 0), 0)
 }
 
-/** Commits of tables, one or several at once. A commit changes everything that it says or nothing. */
+/** A commit of one table that waits for its turn. */
+interface Turn {
+  readonly call: RestCall
+  readonly wanted: WantedCommit
+  readonly access: ReadonlyArray<string>
+}
+
+/** Most commits of a hot table that go together into one version of it. */
+const maxTogether = 64
+
+/**
+ * Commits of tables, one or several at once. A commit changes everything that it says or nothing. Commits of one table that arrive
+ * while another of it is under way share the next version: each is judged by what the ones before it made of the table, and one
+ * that is refused takes none of the others with it.
+ */
 export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
   readonly refs: RefScope
   readonly namespaces: Namespaces
@@ -95,97 +96,119 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
   const { committer, namespaces, refs, views } = rooms
   const catalog = yield* Catalog
   const tables = yield* IcebergTable
-  const store = yield* ObjectStore
-  const rebase = yield* makeAppendRebase
-  const checkSnapshots = yield* makeSnapshotCheck
-  const locks = new KeyedLock()
+  const plan = yield* makeCommitPlan
 
-  /** What a commit makes of the table as it is now. */
-  const prepare = Effect.fnUntraced(function* (ref: RefName, wanted: WantedCommit) {
-    const { key, requirements } = wanted
+  const current = Effect.fnUntraced(function* (ref: RefName, key: TableKey) {
     const pointer = yield* catalog.table(ref, key)
-    const base =
-      pointer === null
-        ? null
-        : { metadataLocation: pointer.metadataLocation, metadata: yield* tables.load(pointer.metadataLocation) }
-    const isCreate = requirements.some(({ type }) => type === "assert-create")
-    if (base === null && !isCreate) return yield* missing("table", key.toString())
-    const unmet = unmetRequirements(base?.metadata ?? null, requirements)
-    const append = appendOf(wanted.updates)
-    // A repeated append whose answer was lost: it is there already.
-    if (base !== null && append !== null && unmet.length > 0) {
-      const isDone = base.metadata.snapshots.some(({ snapshotId }) => snapshotId === append.snapshot.snapshotId)
-      if (isDone && isOnlyStale(unmet)) return { key, base, change: null }
-    }
-    const isStale =
-      base !== null &&
-      append !== null &&
-      (unmet.length > 0 || append.snapshot.sequenceNumber <= base.metadata.lastSequenceNumber)
-    if (unmet.length > 0 && !(isStale && isOnlyStale(unmet))) return yield* told(key, unmet)
-    const location = base?.metadata.location ?? (yield* locationOf(key, wanted.updates))
-    const problem = updatesProblem(store, location, wanted.updates)
-    if (problem !== null) return yield* problem
-    const completed = withSchemas(wanted.updates, base?.metadata ?? null)
-    const updates =
-      isStale && append !== null
-        ? yield* rebase(base!.metadata, append, yield* Clock.currentTimeMillis)
-        : completed
-    const runId = committer.newId()
-    const refused = (error: UpdateRefused) => refuse("BadRequestException", error.message)
-    // Nothing is written for a commit that will be refused.
-    const context = { nowMs: yield* Clock.currentTimeMillis, location, uuid: runId, previousLocation: null }
-    const wouldBe = yield* Effect.mapError(
-      Effect.fromResult(applyUpdates(base?.metadata ?? null, updates, context)),
-      refused,
-    )
-    yield* checkSnapshots(wouldBe, base?.metadata ?? null, updates)
-    const made = yield* tables
-      .commit({ base, location, runId, updates, snapshot: null })
-      .pipe(Effect.catchTag("UpdateRefused", (error) => Effect.fail(refused(error))))
-    const change: PreparedChange = {
-      key,
-      expected: base?.metadataLocation ?? null,
-      next: pointerTo(made.metadataLocation, made.metadata),
-      message: messageOf(key, base === null, updates),
-      rowsAdded: rowsAdded(updates),
-    }
-    return { key, base, change }
+    if (pointer === null) return null
+    return { metadataLocation: pointer.metadataLocation, metadata: yield* tables.load(pointer.metadataLocation) }
   })
 
-  /** Where a table that is made by a commit lies: where its staged create said. */
-  const locationOf = (key: TableKey, updates: ReadonlyArray<MetadataUpdate>) => {
-    const set = updates.find((update) => update.action === "set-location")
-    return set === undefined
-      ? refuse("BadRequestException", `The commit that creates "${key}" sets no location. Stage the table first.`)
-      : Effect.fromResult(checkNewLocation(store, key, set.location))
-  }
+  const written = (
+    base: TableVersion | null,
+    location: string,
+    runId: string,
+    updates: ReadonlyArray<MetadataUpdate>,
+  ) =>
+    tables
+      .commit({ base, location, runId, updates, snapshot: null })
+      .pipe(Effect.catchTag("UpdateRefused", (error) => Effect.fail(refuse("BadRequestException", error.message))))
 
-  const commitAll = Effect.fnUntraced(function* (
-    call: RestCall,
-    commits: ReadonlyArray<WantedCommit>,
-    answer: (locations: ReadonlyArray<string>) => RestAnswer,
-  ) {
-    yield* refs.writable(call.ref)
-    // One commit of a table at a time on this node, in the order of arrival: with other nodes the catalog decides.
-    const attempt = Effect.gen(function* () {
-      const prepared = yield* Effect.forEach(commits, (each) => prepare(call.ref, each), { concurrency: 4 })
-      const changes = prepared.flatMap(({ change }) => change ?? [])
-      const locations = prepared.map(({ base, change }) => change?.next?.metadataLocation ?? base!.metadataLocation)
-      const made = answer(locations)
-      if (changes.length === 0) return made
-      const created = prepared.filter(({ base }) => base === null).map(({ key }) => key)
-      const holdNamespaces = Effect.forEach(created, (key) => Effect.andThen(namespaces.hold(key.namespace), views.refuseTaken(key)), {
-        discard: true,
-      })
-      yield* committer.commit(call, changes, made, holdNamespaces)
-      return made
-    }).pipe(
+  const changeOf = (
+    key: TableKey,
+    base: TableVersion | null,
+    made: TableVersion,
+    updates: ReadonlyArray<MetadataUpdate>,
+    commits: number,
+  ): PreparedChange => ({
+    key,
+    expected: base?.metadataLocation ?? null,
+    next: pointerTo(made.metadataLocation, made.metadata),
+    message: messageOf(key, base === null, updates, commits),
+    rowsAdded: rowsAdded(updates),
+  })
+
+  const whileConflicts = <A, E extends RestProblem>(effect: Effect.Effect<A, E | CatalogConflict>) =>
+    effect.pipe(
       Effect.retry({ times: maxTries, while: (error) => error._tag === "CatalogConflict" }),
-      Effect.catchTag("CatalogConflict", (conflict) => refuse("CommitFailedException", `${conflict.message} Nothing was changed. Try again.`)),
+      Effect.catchTag("CatalogConflict", (conflict) =>
+        Effect.fail(
+          refuse("CommitFailedException", `${(conflict as CatalogConflict).message} Nothing was changed. Try again.`),
+        ),
+      ),
     )
-    return yield* locks.holding(
-      commits.map(({ key }) => `${call.ref} ${key}`),
-      attempt,
+
+  /** Whoever makes a table keeps its namespace from being dropped and its name from becoming a view's. */
+  const holding = (created: ReadonlyArray<TableKey>) =>
+    Effect.forEach(created, (key) => Effect.andThen(namespaces.hold(key.namespace), views.refuseTaken(key)), {
+      discard: true,
+    })
+
+  const together = Effect.fnUntraced(function* (turns: ReadonlyArray<Turn>) {
+    const [{ call, wanted }] = turns as readonly [Turn, ...Array<Turn>]
+    const { key } = wanted
+    const base = yield* current(call.ref, key)
+    const runId = committer.newId()
+    let metadata = base?.metadata ?? null
+    let location = ""
+    const updates: Array<MetadataUpdate> = []
+    const exits: Array<Exit.Exit<void, RestProblem>> = []
+    for (const turn of turns) {
+      const planned = yield* Effect.exit(plan(metadata, turn.wanted, runId))
+      exits.push(Exit.asVoid(planned))
+      if (Exit.isFailure(planned)) continue
+      metadata = planned.value.metadata
+      location = planned.value.location
+      updates.push(...planned.value.updates)
+    }
+    const accepted = turns.filter((_, index) => Exit.isSuccess(exits[index]!))
+    // No updates: all of them were repetitions.
+    const made = updates.length === 0 ? base : yield* written(base, location, runId, updates)
+    if (made === null) return exits.map((exit) => Exit.map(exit, (): RestAnswer => noContent)) // all of them were refused
+    const answerTo = ({ access }: Turn): RestAnswer => ({
+      kind: "table",
+      table: { ref: call.ref, key, metadataLocation: made.metadataLocation, snapshots: "all", access },
+    })
+    if (made !== base) {
+      const authors = [...new Set(accepted.map((turn) => turn.call.author))].join(", ").slice(0, 500)
+      yield* committer.commit(
+        { ref: call.ref, author: authors },
+        [changeOf(key, base, made, updates, accepted.length)],
+        accepted.map((turn) => ({ idempotencyKey: turn.call.idempotencyKey, answer: answerTo(turn) })),
+        holding(base === null ? [key] : []),
+      )
+    }
+    return turns.map((turn, index) => Exit.map(exits[index]!, () => answerTo(turn)))
+  })
+
+  const turns = new KeyedBatches<Turn, RestAnswer, RestProblem>(maxTogether, (_, batch) =>
+    whileConflicts(together(batch)).pipe(
+      Effect.catch((problem) => Effect.succeed(batch.map(() => Exit.fail(problem)))),
+      Effect.withSpan("CommitTable.together", { attributes: { "batch.items": batch.length } }),
+    ),
+  )
+
+  const transact = Effect.fnUntraced(function* (call: RestCall, commits: ReadonlyArray<WantedCommit>) {
+    const runId = committer.newId()
+    const prepared = yield* Effect.forEach(
+      commits,
+      Effect.fnUntraced(function* (wanted) {
+        const base = yield* current(call.ref, wanted.key)
+        const { location, updates } = yield* plan(base?.metadata ?? null, wanted, runId)
+        if (updates.length === 0 && base !== null) return { key: wanted.key, base, change: null }
+        const made = yield* written(base, location, runId, updates)
+        return { key: wanted.key, base, change: changeOf(wanted.key, base, made, updates, 1) }
+      }),
+      { concurrency: 4 },
+    )
+    const changes = prepared.flatMap(({ change }) => change ?? [])
+    if (changes.length === 0) return
+    const created = prepared.filter(({ base }) => base === null).map(({ key }) => key)
+    yield* committer.commit(
+      call,
+      changes,
+      [{ idempotencyKey: call.idempotencyKey, answer: noContent }],
+      holding(created),
     )
   })
 
@@ -218,10 +241,8 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
           )
         }
       }
-      return yield* commitAll(call, [yield* decode(key, body)], ([metadataLocation]) => ({
-        kind: "table",
-        table: { ref: call.ref, key, metadataLocation: metadataLocation!, snapshots: "all", access },
-      }))
+      yield* refs.writable(call.ref)
+      return yield* turns.add(`${call.ref} ${key}`, { call, wanted: yield* decode(key, body), access })
     }),
     transaction: Effect.fnUntraced(function* (call: RestCall) {
       const body = yield* transactionBody(call.body)
@@ -230,7 +251,10 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
         Effect.fnUntraced(function* (commit) {
           const { identifier } = commit
           if (identifier === undefined || identifier === null) {
-            return yield* refuse("BadRequestException", "A change of the transaction names no table: `identifier` is missing.")
+            return yield* refuse(
+              "BadRequestException",
+              "A change of the transaction names no table: `identifier` is missing.",
+            )
           }
           return yield* decode(yield* keyOf(identifier.namespace, identifier.name, commit), commit)
         }),
@@ -238,21 +262,16 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
       const names = commits.map(({ key }) => key.toString())
       const twice = names.find((name, index) => names.indexOf(name) !== index)
       if (twice !== undefined) {
-        return yield* refuse("BadRequestException", `Table "${twice}" occurs twice in the transaction. Put its changes together.`)
+        return yield* refuse(
+          "BadRequestException",
+          `Table "${twice}" occurs twice in the transaction. Put its changes together.`,
+        )
       }
-      return yield* commitAll(call, commits, () => noContent)
+      yield* refs.writable(call.ref)
+      yield* whileConflicts(transact(call, commits))
+      return noContent
     }),
   }
 })
 
 export type CommitTable = Effect.Success<ReturnType<typeof makeCommitTable>>
-
-/** A snapshot without a schema is of the one that is current when it is added. */
-const withSchemas = (updates: ReadonlyArray<MetadataUpdate>, base: TableMetadata | null): ReadonlyArray<MetadataUpdate> => {
-  const schemaId = base?.currentSchemaId ?? 0
-  return updates.map((update) =>
-    update.action === "add-snapshot" && update.snapshot.schemaId === -1
-      ? { ...update, snapshot: { ...update.snapshot, schemaId } }
-      : update,
-  )
-}

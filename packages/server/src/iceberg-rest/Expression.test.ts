@@ -10,7 +10,12 @@ const schema: Schema = {
   fields: [
     { id: 1, name: "n", required: false, type: "long" },
     { id: 2, name: "s", required: false, type: "string" },
-    { id: 3, name: "nested", required: false, type: { type: "struct", fields: [{ id: 4, name: "x", required: false, type: "int" }] } },
+    {
+      id: 3,
+      name: "nested",
+      required: false,
+      type: { type: "struct", fields: [{ id: 4, name: "x", required: false, type: "int" }] },
+    },
   ],
 }
 
@@ -31,7 +36,8 @@ const holds = (wire: Wire, row: Row, isNegated = false): boolean => {
     }
   }
   const value: Wire = row[wire.term as keyof Row]
-  if (wire.type === "is-null" || wire.type === "not-null") return (value === null) === (wire.type === "is-null") !== isNegated
+  if (wire.type === "is-null" || wire.type === "not-null")
+    return ((value === null) === (wire.type === "is-null")) !== isNegated
   // The opposite of an equality holds for NULL in Iceberg.
   const isEquality = ["eq", "in", "starts-with"].includes(wire.type)
   if (value === null) return isEquality ? isNegated : wire.type.startsWith("not-") && !isNegated
@@ -73,14 +79,24 @@ const judged = (predicate: ScanPredicate, row: Row): boolean | null => {
   if (predicate.op === "in") return predicate.values.includes(value)
   if (predicate.op === "starts with") return value.startsWith(predicate.value)
   const other = predicate.value as Wire
-  return { "=": value === other, "<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other }[predicate.op]
+  return { "=": value === other, "<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other }[
+    predicate.op
+  ]
 }
 
 const number = fc.integer({ min: -2, max: 2 })
 const text = fc.constantFrom("", "a", "ab", "b")
 const leaf = fc.oneof(
-  fc.record({ type: fc.constantFrom("eq", "not-eq", "lt", "lt-eq", "gt", "gt-eq"), term: fc.constant("n"), value: number }),
-  fc.record({ type: fc.constantFrom("in", "not-in"), term: fc.constant("n"), values: fc.array(number, { maxLength: 3 }) }),
+  fc.record({
+    type: fc.constantFrom("eq", "not-eq", "lt", "lt-eq", "gt", "gt-eq"),
+    term: fc.constant("n"),
+    value: number,
+  }),
+  fc.record({
+    type: fc.constantFrom("in", "not-in"),
+    term: fc.constant("n"),
+    values: fc.array(number, { maxLength: 3 }),
+  }),
   fc.record({ type: fc.constantFrom("starts-with", "not-starts-with", "eq"), term: fc.constant("s"), value: text }),
   fc.record({ type: fc.constantFrom("is-null", "not-null"), term: fc.constantFrom("n", "s") }),
   fc.boolean(),

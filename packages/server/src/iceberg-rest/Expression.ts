@@ -73,7 +73,12 @@ const columnOf = (term: unknown, { isCaseSensitive, schema }: Context): Result.R
   } else return bad(`${JSON.stringify(term ?? null).slice(0, 100)} names no column`)
   const type = fieldOf(schema, name, isCaseSensitive)
   if (type === undefined) {
-    return bad(`there is no column "${name.slice(0, 200)}". The columns are: ${schema.fields.map((field) => field.name).join(", ").slice(0, 500)}`)
+    return bad(
+      `there is no column "${name.slice(0, 200)}". The columns are: ${schema.fields
+        .map((field) => field.name)
+        .join(", ")
+        .slice(0, 500)}`,
+    )
   }
   const column = schema.fields.find((field) =>
     isCaseSensitive ? field.name === name : field.name.toLowerCase() === name.toLowerCase(),
@@ -86,7 +91,10 @@ const valueOf = (literal: unknown): PredicateValue | null => {
     literal !== null && typeof literal === "object" && (literal as Json).type === "literal"
       ? (literal as Json).value
       : literal
-  return typeof value === "string" || typeof value === "number" || typeof value === "bigint" || typeof value === "boolean"
+  return typeof value === "string" ||
+    typeof value === "number" ||
+    typeof value === "bigint" ||
+    typeof value === "boolean"
     ? value
     : null
 }
@@ -104,7 +112,8 @@ const compare = (type: keyof typeof comparisons | "starts-with", json: Json, con
   if (!isLiteral(other) || (json.left !== undefined && isLiteral(json.left))) return Result.succeed(unknown)
   return Result.flatMap(columnOf(term, context), (column): Result.Result<Known, RestFailure> => {
     const value = valueOf(other)
-    if (value === null) return bad(`${type} compares with ${JSON.stringify(other ?? null).slice(0, 100)}, which is no value`)
+    if (value === null)
+      return bad(`${type} compares with ${JSON.stringify(other ?? null).slice(0, 100)}, which is no value`)
     if (column === null) return Result.succeed(unknown)
     if (type === "starts-with") {
       return Result.succeed(typeof value === "string" ? atMost({ column, op: "starts with", value }) : unknown)
@@ -177,4 +186,6 @@ export const scanPredicate = (
   schema: Schema,
   isCaseSensitive: boolean,
 ): Result.Result<ScanPredicate | null, RestFailure> =>
-  Result.map(convert(filter, { schema, isCaseSensitive }), ({ predicate }) => (predicate === everything ? null : predicate))
+  Result.map(convert(filter, { schema, isCaseSensitive }), ({ predicate }) =>
+    predicate === everything ? null : predicate,
+  )

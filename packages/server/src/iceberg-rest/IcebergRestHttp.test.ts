@@ -21,7 +21,10 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       yield* branch("team/feature-1")
       yield* branch("v1.0", "tag")
       const prefixOf = (warehouse: string) =>
-        Effect.map(rest("GET", `/v1/config?warehouse=${encodeURIComponent(warehouse)}`), ({ body }) => body.overrides.prefix)
+        Effect.map(
+          rest("GET", `/v1/config?warehouse=${encodeURIComponent(warehouse)}`),
+          ({ body }) => body.overrides.prefix,
+        )
       assert.strictEqual(yield* prefixOf("team/feature-1"), "team%1Ffeature-1")
       assert.strictEqual(yield* prefixOf("v1.0"), "v1.0")
       assert.strictEqual(yield* prefixOf("main"), "main")
@@ -37,7 +40,10 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
 
   it.effect("shows namespaces in two levels whose layers are always there", () =>
     Effect.gen(function* () {
-      const made = yield* rest("POST", "/v1/namespaces", { namespace: ["shop"], properties: { comment: "All of it", a: "1" } })
+      const made = yield* rest("POST", "/v1/namespaces", {
+        namespace: ["shop"],
+        properties: { comment: "All of it", a: "1" },
+      })
       assert.strictEqual(made.status, 200)
       assert.deepInclude((yield* rest("GET", "/v1/namespaces")).body.namespaces, ["shop"])
       assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces?parent=shop")).body.namespaces, [
@@ -45,7 +51,10 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         ["shop", "silver"],
         ["shop", "gold"],
       ])
-      assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces/shop")).body.properties, { comment: "All of it", a: "1" })
+      assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces/shop")).body.properties, {
+        comment: "All of it",
+        a: "1",
+      })
       const again = yield* rest("POST", "/v1/namespaces", { namespace: ["shop"] })
       assert.deepInclude(again.body.error, { type: "AlreadyExistsException", code: 409 })
       const layerAgain = yield* rest("POST", "/v1/namespaces", { namespace: ["shop", "gold"] })
@@ -65,7 +74,11 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         updates: { c: "3", comment: "now" },
       })
       assert.deepStrictEqual(changed.body, { updated: ["c", "comment"], removed: ["a"], missing: ["z"] })
-      assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces/props")).body.properties, { b: "2", c: "3", comment: "now" })
+      assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces/props")).body.properties, {
+        b: "2",
+        c: "3",
+        comment: "now",
+      })
       const both = yield* rest("POST", "/v1/namespaces/props/properties", { removals: ["b"], updates: { b: "x" } })
       assert.deepInclude(both.body.error, { type: "UnprocessableEntityException", code: 422 })
     }),
@@ -112,7 +125,8 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
     Effect.gen(function* () {
       yield* rest("POST", "/v1/namespaces", { namespace: ["pages"] })
       const names = Array.from({ length: 7 }, (_, index) => `p${index}`)
-      for (const name of names) yield* rest("POST", "/v1/namespaces/pages%1Fbronze/tables", { name, schema: twoColumns })
+      for (const name of names)
+        yield* rest("POST", "/v1/namespaces/pages%1Fbronze/tables", { name, schema: twoColumns })
       const seen: Array<string> = []
       let token: string | null = ""
       do {
@@ -131,7 +145,11 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
 
   it.effect("makes a staged table only with the commit that ends it", () =>
     Effect.gen(function* () {
-      const staged = yield* rest("POST", `${silver}/tables`, { name: "staged", schema: twoColumns, "stage-create": true })
+      const staged = yield* rest("POST", `${silver}/tables`, {
+        name: "staged",
+        schema: twoColumns,
+        "stage-create": true,
+      })
       assert.strictEqual(staged.status, 200)
       assert.isNull(staged.body["metadata-location"])
       assert.strictEqual((yield* rest("HEAD", `${silver}/tables/staged`)).status, 404)
@@ -201,7 +219,11 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       const rebased = yield* rest("POST", table.path, second)
       assert.strictEqual(rebased.status, 200, rebased.text)
       const current = rebased.body.metadata.snapshots.at(-1)
-      assert.deepInclude(current, { "snapshot-id": second.snapshotId, "parent-snapshot-id": first.snapshotId, "sequence-number": 2 })
+      assert.deepInclude(current, {
+        "snapshot-id": second.snapshotId,
+        "parent-snapshot-id": first.snapshotId,
+        "sequence-number": 2,
+      })
       assert.deepInclude(current.summary, { "total-records": "11", "total-data-files": "2", "added-records": "10" })
       const plan = yield* rest("POST", `${table.path}/plan`, {})
       assert.strictEqual(plan.body["file-scan-tasks"].length, 2)
@@ -290,7 +312,11 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       yield* refused([{ action: "set-location", location: "file:///tmp/elsewhere" }], /location/)
       const list = (yield* appendCommit(metadata, { rows: 1 })).updates
       const moved = structuredClone(list) as ReadonlyArray<{ snapshot?: Record<string, string> }>
-      for (const place of ["file:///etc/passwd", store.locationOf("default/silver/other/snap.avro"), `${metadata.location}/../x/s.avro`]) {
+      for (const place of [
+        "file:///etc/passwd",
+        store.locationOf("default/silver/other/snap.avro"),
+        `${metadata.location}/../x/s.avro`,
+      ]) {
         moved[0]!.snapshot!["manifest-list"] = place
         yield* refused(moved, /manifest lists/)
       }
@@ -303,7 +329,11 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         [{ action: "set-statistics", statistics: { "snapshot-id": 1, "statistics-path": "file:///etc/passwd" } }],
         /statistics/,
       )
-      const created = yield* rest("POST", `${silver}/tables`, { name: "away", schema: twoColumns, location: "file:///tmp/x" })
+      const created = yield* rest("POST", `${silver}/tables`, {
+        name: "away",
+        schema: twoColumns,
+        location: "file:///tmp/x",
+      })
       assert.strictEqual(created.status, 400)
       assert.deepStrictEqual((yield* rest("GET", path)).body.metadata, metadata, "nothing of it changed the table")
     }),
@@ -317,7 +347,10 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         updates: [
           {
             action: "add-schema",
-            schema: { ...twoColumns, fields: [...twoColumns.fields, { id: 3, name: "day", required: false, type: "date" }] },
+            schema: {
+              ...twoColumns,
+              fields: [...twoColumns.fields, { id: 3, name: "day", required: false, type: "date" }],
+            },
           },
           { action: "set-current-schema", "schema-id": -1 },
           { action: "add-spec", spec: { fields: [{ "source-id": 3, name: "day_month", transform: "month" }] } },
@@ -342,7 +375,12 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       assert.strictEqual(metadata.properties.owner, "me")
       const changedType = yield* rest("POST", path, {
         requirements: [],
-        updates: [{ action: "add-schema", schema: { type: "struct", fields: [{ id: 1, name: "id", required: false, type: "string" }] } }],
+        updates: [
+          {
+            action: "add-schema",
+            schema: { type: "struct", fields: [{ id: 1, name: "id", required: false, type: "string" }] },
+          },
+        ],
       })
       assert.strictEqual(changedType.status, 400)
     }),
@@ -380,7 +418,12 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       assert.strictEqual((yield* register({ name: "reg", "metadata-location": location })).status, 200)
       assert.strictEqual((yield* register({ name: "reg", "metadata-location": location })).status, 409)
       assert.strictEqual((yield* register({ name: "reg", "metadata-location": location, overwrite: true })).status, 200)
-      for (const place of ["file:///etc/passwd", `${location}x`, location.replace("/metadata/", "/metadata/../metadata/"), "s3://b/k"]) {
+      for (const place of [
+        "file:///etc/passwd",
+        `${location}x`,
+        location.replace("/metadata/", "/metadata/../metadata/"),
+        "s3://b/k",
+      ]) {
         const refused = yield* register({ name: "reg2", "metadata-location": place })
         assert.deepInclude(refused.body.error, { type: "BadRequestException", code: 400 }, place)
       }
@@ -390,13 +433,19 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
   it.effect("commits several tables together or not at all", () =>
     Effect.gen(function* () {
       const [left, right] = [yield* newTestTable(), yield* newTestTable()]
-      const change = (table: typeof left, updates: ReadonlyArray<object>, requirements: ReadonlyArray<object> = []) => ({
+      const change = (
+        table: typeof left,
+        updates: ReadonlyArray<object>,
+        requirements: ReadonlyArray<object> = [],
+      ) => ({
         identifier: { namespace: ["default", "silver"], name: table.name },
         requirements,
         updates,
       })
       const set = [{ action: "set-properties", updates: { owner: "both" } }]
-      const done = yield* rest("POST", "/v1/transactions/commit", { "table-changes": [change(left, set), change(right, set)] })
+      const done = yield* rest("POST", "/v1/transactions/commit", {
+        "table-changes": [change(left, set), change(right, set)],
+      })
       assert.strictEqual(done.status, 204, done.text)
       assert.strictEqual((yield* rest("GET", right.path)).body.metadata.properties.owner, "both")
       const stale = [{ type: "assert-default-spec-id", "default-spec-id": 7 }]
@@ -406,7 +455,9 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       })
       assert.deepInclude(refused.body.error, { type: "CommitFailedException", code: 409 })
       assert.strictEqual((yield* rest("GET", left.path)).body.metadata.properties.owner, "both")
-      const twice = yield* rest("POST", "/v1/transactions/commit", { "table-changes": [change(left, set), change(left, set)] })
+      const twice = yield* rest("POST", "/v1/transactions/commit", {
+        "table-changes": [change(left, set), change(left, set)],
+      })
       assert.strictEqual(twice.status, 400)
     }),
   )
@@ -470,7 +521,12 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         representations: [{ type: "sql", sql, dialect: "spark" }],
         "default-namespace": ["default", "silver"],
       })
-      const body = { name: "v", schema: { ...twoColumns, "schema-id": 0 }, "view-version": version("select 1"), properties: { a: "1" } }
+      const body = {
+        name: "v",
+        schema: { ...twoColumns, "schema-id": 0 },
+        "view-version": version("select 1"),
+        properties: { a: "1" },
+      }
       const made = yield* rest("POST", `${silver}/views`, body)
       assert.strictEqual(made.status, 200, made.text)
       assert.strictEqual((yield* rest("POST", `${silver}/views`, body)).status, 409)
@@ -497,7 +553,9 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       const source = { namespace: ["default", "silver"], name: "v" }
       const destination = { namespace: ["default", "gold"], name: "w" }
       assert.strictEqual((yield* rest("POST", "/v1/views/rename", { source, destination })).status, 204)
-      assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces/default%1Fgold/views")).body.identifiers, [destination])
+      assert.deepStrictEqual((yield* rest("GET", "/v1/namespaces/default%1Fgold/views")).body.identifiers, [
+        destination,
+      ])
       assert.strictEqual((yield* rest("HEAD", `${silver}/views/v`)).status, 404)
       const registered = yield* rest("POST", `${silver}/register-view`, {
         name: "again",
@@ -505,10 +563,16 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       })
       assert.strictEqual(registered.body.metadata["current-version-id"], 2)
       assert.strictEqual((yield* rest("DELETE", "/v1/namespaces/default%1Fgold/views/w")).status, 204)
-      assert.strictEqual((yield* rest("GET", "/v1/namespaces/default%1Fgold/views/w")).body.error.type, "NoSuchViewException")
+      assert.strictEqual(
+        (yield* rest("GET", "/v1/namespaces/default%1Fgold/views/w")).body.error.type,
+        "NoSuchViewException",
+      )
       yield* branch("views-branch")
       assert.strictEqual((yield* rest("GET", "/v1/views-branch/namespaces/default%1Fsilver/views/again")).status, 200)
-      assert.strictEqual((yield* rest("DELETE", "/v1/views-branch/namespaces/default%1Fsilver/views/again")).status, 403)
+      assert.strictEqual(
+        (yield* rest("DELETE", "/v1/views-branch/namespaces/default%1Fsilver/views/again")).status,
+        403,
+      )
     }),
   )
 
@@ -529,7 +593,10 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         const fetched = yield* rest("GET", `${table.path}/plan/${body["plan-id"]}`)
         assert.deepStrictEqual(fetched.body["file-scan-tasks"], body["file-scan-tasks"])
         return body["file-scan-tasks"]
-          .map((task: { readonly "data-file": Record<string, { values: ReadonlyArray<number> }> }) => task["data-file"]["lower-bounds"]!.values[0])
+          .map(
+            (task: { readonly "data-file": Record<string, { values: ReadonlyArray<number> }> }) =>
+              task["data-file"]["lower-bounds"]!.values[0],
+          )
           .sort((left: number, right: number) => left - right)
       })
       const eq = (value: number) => ({ type: "eq", term: "id", value })
@@ -537,7 +604,9 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
       assert.deepStrictEqual(yield* lowest({ filter: eq(105) }), [100])
       assert.deepStrictEqual(yield* lowest({ filter: { type: "or", left: eq(5), right: eq(205) } }), [0, 200])
       assert.deepStrictEqual(
-        yield* lowest({ filter: { type: "not", child: { type: "lt", left: { type: "reference", name: "id" }, right: 200 } } }),
+        yield* lowest({
+          filter: { type: "not", child: { type: "lt", left: { type: "reference", name: "id" }, right: 200 } },
+        }),
         [200],
       )
       assert.deepStrictEqual(yield* lowest({ filter: { type: "in", term: "id", values: [1, 101] } }), [0, 100])
@@ -588,17 +657,27 @@ layer(testRest(), { excludeTestServices: true })("Iceberg REST", (it) => {
         Array.from({ length: 5 }, () => rest("DELETE", doomed.path, undefined, drops)),
         { concurrency: "unbounded" },
       )
-      assert.deepStrictEqual(together.map(({ status }) => status), [204, 204, 204, 204, 204])
+      assert.deepStrictEqual(
+        together.map(({ status }) => status),
+        [204, 204, 204, 204, 204],
+      )
     }),
   )
 
   it.effect("files of a file store are neither vended nor signed for", () =>
     Effect.gen(function* () {
       const table = yield* newTestTable()
-      const loaded = yield* rest("GET", table.path, undefined, { "x-iceberg-access-delegation": "vended-credentials,remote-signing" })
+      const loaded = yield* rest("GET", table.path, undefined, {
+        "x-iceberg-access-delegation": "vended-credentials,remote-signing",
+      })
       assert.deepStrictEqual(loaded.body.config, {})
       assert.deepStrictEqual((yield* rest("GET", `${table.path}/credentials`)).body, { "storage-credentials": [] })
-      const sign = yield* rest("POST", `${table.path}/sign`, { region: "x", uri: "http://x/y", method: "GET", headers: {} })
+      const sign = yield* rest("POST", `${table.path}/sign`, {
+        region: "x",
+        uri: "http://x/y",
+        method: "GET",
+        headers: {},
+      })
       assert.deepInclude(sign.body.error, { type: "UnsupportedOperationException", code: 406 })
       assert.strictEqual((yield* rest("POST", `${table.path}/metrics`, { "report-type": "scan-report" })).status, 204)
     }),
@@ -613,7 +692,11 @@ layer(testRest({ RAT_ICEBERG_TOKEN: "fixed-token", RAT_ICEBERG_CREDENTIAL: "clie
 
   it.effect("is closed to everybody else", () =>
     Effect.gen(function* () {
-      for (const headers of [{}, { authorization: "Bearer nonsense" }, { authorization: "Basic Y2xpZW50OnNlY3JldA==" }]) {
+      for (const headers of [
+        {},
+        { authorization: "Bearer nonsense" },
+        { authorization: "Basic Y2xpZW50OnNlY3JldA==" },
+      ]) {
         const refused = yield* rest("GET", "/v1/namespaces", undefined, headers)
         assert.deepInclude(refused.body.error, { type: "NotAuthorizedException", code: 401 })
       }

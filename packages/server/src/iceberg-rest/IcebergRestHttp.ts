@@ -1,3 +1,4 @@
+import { Rebase } from "@rat/lakehouse"
 import { Cause, Effect, Layer } from "effect"
 import { HttpRouter, type HttpServerRequest } from "effect/http"
 import { pathOf } from "../http/FilePathRoute.ts"
@@ -52,7 +53,10 @@ const accessOf = (call: RestCall): ReadonlyArray<string> =>
     .sort()
 
 const authorOf = (userAgent: string | undefined): string => {
-  const client = (userAgent ?? "").replaceAll(/[^ -~]/g, "").slice(0, 100).trim()
+  const client = (userAgent ?? "")
+    .replaceAll(/[^ -~]/g, "")
+    .slice(0, 100)
+    .trim()
   return client === "" ? "iceberg-rest" : `iceberg-rest (${client})`
 }
 
@@ -122,9 +126,15 @@ const makeHandler = Effect.gen(function* () {
     if ("miss" in route) {
       switch (route.miss) {
         case "unknown":
-          return yield* refuse("NotFoundException", `The Iceberg REST protocol has no ${method} ${pathOf(url).slice(0, 300)}.`)
+          return yield* refuse(
+            "NotFoundException",
+            `The Iceberg REST protocol has no ${method} ${pathOf(url).slice(0, 300)}.`,
+          )
         case "method":
-          return yield* refuse("UnsupportedOperationException", `${method} is not possible there. Use ${route.allowed.join(", ")}.`)
+          return yield* refuse(
+            "UnsupportedOperationException",
+            `${method} is not possible there. Use ${route.allowed.join(", ")}.`,
+          )
         case "escapes":
           return yield* refuse("BadRequestException", "The address has broken escapes.")
       }
@@ -172,4 +182,4 @@ export const IcebergRestHttp = Layer.effectDiscard(
     const handler = yield* makeHandler
     yield* router.add("*", `${mount}/*`, (request) => handler(request))
   }),
-).pipe(Layer.provide([RestAuth.layer, MetadataBytes.layer]))
+).pipe(Layer.provide([RestAuth.layer, MetadataBytes.layer, Rebase.layer]))

@@ -2,7 +2,14 @@ import { createHash } from "node:crypto"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import { decodeAnswer, encodeAnswer, type RestAnswer } from "./RestCall.ts"
-import { refuse, RestFailure, type RestFailureType, type RestProblem, restFailure, statusOfType } from "./RestFailure.ts"
+import {
+  RestFailure,
+  type RestFailureType,
+  type RestProblem,
+  refuse,
+  restFailure,
+  statusOfType,
+} from "./RestFailure.ts"
 
 /** Told to clients by `GET /v1/config`; answers are kept somewhat longer. */
 export const keyLifetime = "PT24H"

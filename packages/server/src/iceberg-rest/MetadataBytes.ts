@@ -1,7 +1,7 @@
 import { encodeMetadata, IcebergTable, ObjectStore } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
-import { isInStore } from "./TableRules.ts"
 import { refuse } from "./RestFailure.ts"
+import { isInStore } from "./TableRules.ts"
 
 /** Room for metadata files; the least recently used ones go first. */
 const maxCachedBytes = 64 * 2 ** 20
@@ -17,7 +17,10 @@ export class MetadataBytes extends Context.Service<
     readonly read: (
       location: string,
       snapshots: "all" | "refs",
-    ) => Effect.Effect<Uint8Array, Effect.Error<ReturnType<IcebergTable["Service"]["load"]>> | ReturnType<typeof refuse>>
+    ) => Effect.Effect<
+      Uint8Array,
+      Effect.Error<ReturnType<IcebergTable["Service"]["load"]>> | ReturnType<typeof refuse>
+    >
     /** Of a file that was just written: the next reader need not ask the store. */
     readonly remember: (location: string, bytes: Uint8Array) => void
   }

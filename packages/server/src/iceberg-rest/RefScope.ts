@@ -2,8 +2,8 @@ import { mainRef, type RefName } from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
-import { refNamed } from "./RestName.ts"
 import { refuse } from "./RestFailure.ts"
+import { refNamed } from "./RestName.ts"
 
 /** What branch or tag a request is about, and whether it may change anything there. */
 export const makeRefScope = Effect.gen(function* () {

@@ -1,9 +1,17 @@
 import type { TableKey } from "@rat/domain"
-import { Catalog, IcebergTable, isObjectKey, makeS3Signer, ObjectStore, type S3Signer, StoreConfig } from "@rat/lakehouse"
+import {
+  Catalog,
+  IcebergTable,
+  isObjectKey,
+  makeS3Signer,
+  ObjectStore,
+  type S3Signer,
+  StoreConfig,
+} from "@rat/lakehouse"
 import { Context, Effect, Layer, Schema } from "effect"
 import type { RefScope } from "./RefScope.ts"
 import { bodyAs, jsonAnswer, type RestCall } from "./RestCall.ts"
-import { refuse, type RestFailure } from "./RestFailure.ts"
+import { type RestFailure, refuse } from "./RestFailure.ts"
 import { knownTable, namespaceParts } from "./RestName.ts"
 import { type SignWish, signWish } from "./SignWish.ts"
 

@@ -42,12 +42,7 @@ const check = (metadata: TableMetadata, requirement: TableRequirement): Unmet | 
     case "assert-default-spec-id":
       return compare(requirement, "the default partition spec", requirement.defaultSpecId, metadata.defaultSpecId)
     case "assert-default-sort-order-id":
-      return compare(
-        requirement,
-        "the default sort order",
-        requirement.defaultSortOrderId,
-        metadata.defaultSortOrderId,
-      )
+      return compare(requirement, "the default sort order", requirement.defaultSortOrderId, metadata.defaultSortOrderId)
   }
 }
 

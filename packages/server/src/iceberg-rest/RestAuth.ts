@@ -1,7 +1,7 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto"
 import { Clock, Config, Context, Effect, Layer, Option, Redacted } from "effect"
 import { HttpServerResponse } from "effect/http"
-import { refuse, type RestFailure } from "./RestFailure.ts"
+import { type RestFailure, refuse } from "./RestFailure.ts"
 
 /** How long a token of `oauth/tokens` is good. */
 const tokenSeconds = 3600
@@ -95,7 +95,10 @@ export class RestAuth extends Context.Service<
         }
         switch (form.get("grant_type")) {
           case "client_credentials": {
-            const [id, secret] = basicOf(authorization) ?? [form.get("client_id") ?? "", form.get("client_secret") ?? ""]
+            const [id, secret] = basicOf(authorization) ?? [
+              form.get("client_id") ?? "",
+              form.get("client_secret") ?? "",
+            ]
             return equals(`${id}:${secret}`, credential)
               ? yield* given(false)
               : oauthError(401, "invalid_client", "Client id or secret is wrong.")
@@ -107,7 +110,11 @@ export class RestAuth extends Context.Service<
               : oauthError(400, "invalid_grant", "The token to be renewed is not valid any more.")
           }
           default:
-            return oauthError(400, "unsupported_grant_type", "Use client_credentials, or token-exchange to renew a token.")
+            return oauthError(
+              400,
+              "unsupported_grant_type",
+              "Use client_credentials, or token-exchange to renew a token.",
+            )
         }
       })
 

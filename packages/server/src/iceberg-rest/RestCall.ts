@@ -1,7 +1,7 @@
 import type { RefName, TableKey } from "@rat/domain"
+import { parseLosslessJson, printLosslessJson } from "@rat/lakehouse"
 import { Effect, Schema } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import { parseLosslessJson, printLosslessJson } from "@rat/lakehouse"
 import { type RestFailure, refuse } from "./RestFailure.ts"
 
 /** One request of the protocol, taken apart. */

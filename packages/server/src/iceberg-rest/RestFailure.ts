@@ -15,7 +15,7 @@ import {
 } from "@rat/lakehouse"
 import { Schema } from "effect"
 import { HttpServerResponse } from "effect/http"
-import { SqlError } from "effect/sql"
+import type { SqlError } from "effect/sql"
 
 /** Names of the specification's errors, with the status that each has there. Clients choose their exception by them. */
 export const statusOfType = {

@@ -30,10 +30,7 @@ export const shownParts = (parts: ReadonlyArray<string>): string => parts.join("
 /** A namespace that must exist to be of use; existence itself is the caller's question. */
 export const knownNamespace = (parts: ReadonlyArray<string>): Result.Result<RestNamespace, RestFailure> => {
   const [namespace, layer] = parts
-  return parts.length <= 2 &&
-    namespace !== undefined &&
-    isName(namespace) &&
-    (layer === undefined || isLayer(layer))
+  return parts.length <= 2 && namespace !== undefined && isName(namespace) && (layer === undefined || isLayer(layer))
     ? Result.succeed({ namespace, layer: (layer as Layer | undefined) ?? null })
     : Result.fail(
         refuse(
@@ -54,7 +51,10 @@ export const newNamespace = (parts: ReadonlyArray<string>): Result.Result<RestNa
   }
   if (layer !== undefined && !isLayer(layer)) {
     return Result.fail(
-      refuse("BadRequestException", `"${layer}" is no layer. The second part of a namespace is bronze, silver or gold.`),
+      refuse(
+        "BadRequestException",
+        `"${layer}" is no layer. The second part of a namespace is bronze, silver or gold.`,
+      ),
     )
   }
   return Result.succeed({ namespace, layer: layer ?? null })

@@ -25,7 +25,11 @@ describe("routes of the Iceberg REST protocol", () => {
   })
 
   it("a prefix of several parts is taken as it is, none means main", () => {
-    assert.deepStrictEqual(findRoute("GET", "/v1/team/x/namespaces"), { name: "listNamespaces", prefix: "team/x", names: {} })
+    assert.deepStrictEqual(findRoute("GET", "/v1/team/x/namespaces"), {
+      name: "listNamespaces",
+      prefix: "team/x",
+      names: {},
+    })
     assert.deepStrictEqual(findRoute("GET", "/v1/namespaces/"), { name: "listNamespaces", prefix: null, names: {} })
   })
 

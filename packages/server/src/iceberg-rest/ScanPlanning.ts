@@ -8,14 +8,14 @@ import {
   parseLosslessJson,
   printLosslessJson,
   ScanPlanner,
-  type Schema as TableSchema,
   type TableMetadata,
+  type Schema as TableSchema,
 } from "@rat/lakehouse"
 import { Effect, Schema } from "effect"
 import { fileJson } from "./ContentFileJson.ts"
 import { scanPredicate } from "./Expression.ts"
 import { bodyAs, jsonAnswer, noContent, type RestCall } from "./RestCall.ts"
-import { refuse, type RestFailureType } from "./RestFailure.ts"
+import { type RestFailureType, refuse } from "./RestFailure.ts"
 import type { Tables } from "./Tables.ts"
 
 const Nullable = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(Schema.NullOr(schema))
@@ -49,8 +49,7 @@ interface Planned {
   readonly from: number
 }
 
-const encodePlanned = (planned: Planned): string =>
-  deflateRawSync(printLosslessJson(planned)).toString("base64url")
+const encodePlanned = (planned: Planned): string => deflateRawSync(printLosslessJson(planned)).toString("base64url")
 
 const decodePlanned = (text: string, type: RestFailureType) =>
   Effect.try({
@@ -105,7 +104,8 @@ export const makeScanPlanning = Effect.fnUntraced(function* (tables: Tables) {
     if (at !== null && (end !== null || start !== null)) {
       return yield* refuse("BadRequestException", "A scan is of one snapshot or of what lies between two, not both.")
     }
-    if (start !== null && end === null) return yield* refuse("BadRequestException", "start-snapshot-id needs an end-snapshot-id.")
+    if (start !== null && end === null)
+      return yield* refuse("BadRequestException", "start-snapshot-id needs an end-snapshot-id.")
     const { metadata } = yield* planner.plan(metadataLocation, { predicates: [{ op: "or", of: [] }] })
     const wanted = at ?? end
     const snapshot = wanted === null ? null : yield* snapshotOf(metadata, wanted)
@@ -137,7 +137,10 @@ export const makeScanPlanning = Effect.fnUntraced(function* (tables: Tables) {
     const shown = files.slice(from, from + filesInAnswer)
     const applied = applyDeletes(metadata.partitionSpecs, shown, deletes)
     const print = fileJson(metadata, {
-      statistics: request["stats-fields"] === undefined || request["stats-fields"] === null ? null : columnIds(schema, request["stats-fields"]),
+      statistics:
+        request["stats-fields"] === undefined || request["stats-fields"] === null
+          ? null
+          : columnIds(schema, request["stats-fields"]),
     })
     const numbers = new Map<DeleteFile, number>()
     const referencesOf = (file: DataFile) => {

@@ -73,7 +73,13 @@ describe("requests to be signed", () => {
   })
 
   it("refuses headers that change more than bytes, and drops a stranger's authorization", () => {
-    for (const name of ["x-amz-acl", "X-Amz-Grant-Read", "x-amz-website-redirect-location", "x-amz-bypass-governance-retention", "x-amz-tagging"]) {
+    for (const name of [
+      "x-amz-acl",
+      "X-Amz-Grant-Read",
+      "x-amz-website-redirect-location",
+      "x-amz-bypass-governance-retention",
+      "x-amz-tagging",
+    ]) {
       assert.isTrue(Result.isFailure(wish("PUT", "http://store:9000/rat/a", { [name]: ["x"] })), name)
     }
     const found = Result.getOrThrow(
@@ -85,6 +91,7 @@ describe("requests to be signed", () => {
   it("knows where a copy comes from, and refuses other buckets and versions", () => {
     const from = (source: string) => wish("PUT", "http://store:9000/rat/a", { "x-amz-copy-source": [source] })
     assert.strictEqual(Result.getOrThrow(from("/rat/x%2Fy")).copySource, "x/y")
-    for (const source of ["/other/x", "other/x", "/rat/x?versionId=1", "%ff"]) assert.isTrue(Result.isFailure(from(source)))
+    for (const source of ["/other/x", "other/x", "/rat/x?versionId=1", "%ff"])
+      assert.isTrue(Result.isFailure(from(source)))
   })
 })

@@ -60,7 +60,12 @@ const pathInBucket = (signer: Pick<S3Signer, "bucket" | "endpoint" | "region">, 
     return first === bucket ? rest.join("/") : null
   }
   if (endpoint !== null) return url.host === new URL(endpoint).host ? inPath() : null
-  const hosts = ["s3.amazonaws.com", `s3.${region}.amazonaws.com`, `s3-${region}.amazonaws.com`, `s3.dualstack.${region}.amazonaws.com`]
+  const hosts = [
+    "s3.amazonaws.com",
+    `s3.${region}.amazonaws.com`,
+    `s3-${region}.amazonaws.com`,
+    `s3.dualstack.${region}.amazonaws.com`,
+  ]
   if (hosts.includes(url.host)) return inPath()
   return hosts.some((host) => url.host === `${bucket}.${host}`) ? url.pathname.slice(1) : null
 }
@@ -85,17 +90,20 @@ export const signWish = (
 ): Result.Result<SignWish, RestFailure> => {
   const method = request.method.toUpperCase()
   const allowed = parameters[method]
-  if (allowed === undefined) return no(`${method.slice(0, 20)} is not possible; objects are removed by this server's maintenance`)
+  if (allowed === undefined)
+    return no(`${method.slice(0, 20)} is not possible; objects are removed by this server's maintenance`)
   if (request.region !== signer.region) return no(`the store is in the region ${signer.region}`)
   const url = URL.canParse(request.uri) ? new URL(request.uri) : null
-  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.hash !== "") return no("its uri is no address")
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.hash !== "")
+    return no("its uri is no address")
   const path = pathInBucket(signer, url)
   if (path === null) return no("it goes to another server or bucket")
   const headers: Record<string, string> = {}
   for (const [name, values] of Object.entries(request.headers)) {
     const lower = name.toLowerCase()
     if (dropped.has(lower)) continue
-    if (lower.startsWith("x-amz-") && !allowedHeader.test(lower)) return no(`the header ${lower.slice(0, 60)} is not possible`)
+    if (lower.startsWith("x-amz-") && !allowedHeader.test(lower))
+      return no(`the header ${lower.slice(0, 60)} is not possible`)
     headers[lower] = values.join(", ")
   }
   const names = [...url.searchParams.keys()]
@@ -110,7 +118,8 @@ export const signWish = (
   const key = decode(path)
   if (key === null) return no("its path has broken escapes")
   const isPart = url.searchParams.has("uploadId")
-  if (method === "POST" && !isPart && !url.searchParams.has("uploads")) return no("POST begins or ends an upload, and this does neither")
+  if (method === "POST" && !isPart && !url.searchParams.has("uploads"))
+    return no("POST begins or ends an upload, and this does neither")
   const kind = method === "GET" || method === "HEAD" ? "read" : isPart && method === "PUT" ? "part" : "write"
   return Result.map(copySourceOf(signer.bucket, headers["x-amz-copy-source"]), (copySource) => ({
     kind,

@@ -1,12 +1,21 @@
 import { randomUUID } from "node:crypto"
 import { mainRef, type RefName, type TableKey } from "@rat/domain"
-import { Catalog, IcebergTable, isPostgresOutage, type TableChange } from "@rat/lakehouse"
+import { Catalog, type Commit, IcebergTable, isPostgresOutage, type TableChange } from "@rat/lakehouse"
 import { Effect, Schedule } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
-import { retryContention } from "../sql/SqlRetry.ts"
+import { outlastOutage, retryContention } from "../sql/SqlRetry.ts"
 import { encodeAnswer, type RestAnswer, type RestCall } from "./RestCall.ts"
-import { refuse, type RestFailure } from "./RestFailure.ts"
+import { type RestFailure, refuse } from "./RestFailure.ts"
+
+/** A request that a commit answers. */
+export interface Answered {
+  readonly idempotencyKey: string | null
+  readonly answer: RestAnswer
+}
+
+/** Where a commit goes, and who made it. */
+export type Origin = Pick<RestCall, "ref" | "author">
 
 /** A change of one table, its files written, ready for the catalog. */
 export interface PreparedChange {
@@ -35,13 +44,13 @@ export const makeTableCommitter = Effect.gen(function* () {
   const outbox = yield* Outbox
   const sql = yield* SqlClient.SqlClient
 
-  const markDone = (call: RestCall, answer: RestAnswer) =>
-    call.idempotencyKey === null
-      ? Effect.void
-      : sql`
-          update iceberg_request
-          set status = ${answer.kind === "empty" ? answer.status : 200}, answer = ${encodeAnswer(answer)}
-          where key = ${call.idempotencyKey}`
+  const markDone = Effect.fnUntraced(function* ({ answer, idempotencyKey }: Answered) {
+    if (idempotencyKey === null) return
+    yield* sql`
+      update iceberg_request
+      set status = ${answer.kind === "empty" ? answer.status : 200}, answer = ${encodeAnswer(answer)}
+      where key = ${idempotencyKey}`
+  })
 
   const eventsOf = (changes: ReadonlyArray<PreparedChange>, commitId: string, author: string) =>
     changes.map(({ key, next, rowsAdded }) => ({
@@ -60,23 +69,36 @@ export const makeTableCommitter = Effect.gen(function* () {
     }))
 
   const commitOnce = (
-    call: RestCall,
+    { author, ref }: Origin,
     changes: ReadonlyArray<PreparedChange>,
-    answer: RestAnswer,
+    answered: ReadonlyArray<Answered>,
     first: Effect.Effect<void, RestFailure | SqlError.SqlError>,
-  ) =>
-    Effect.gen(function* () {
-      yield* first
-      const commit = yield* catalog.commit(call.ref, {
-        message: changes.map(({ message }) => message).join("; "),
-        author: call.author,
-        runId: null,
-        changes: changes.map(({ key, expected, next }) => ({ key, expected, next })),
-      })
+  ) => {
+    const moved = catalog.commit(ref, {
+      message: changes.map(({ message }) => message).join("; "),
+      author,
+      runId: null,
+      changes: changes.map(({ key, expected, next }) => ({ key, expected, next })),
+    })
+    const told = Effect.fnUntraced(function* (commit: Commit) {
       // A branch's changes are told of when it is merged.
-      if (call.ref === mainRef) yield* outbox.append(eventsOf(changes, commit.id.toString(), call.author))
-      yield* markDone(call, answer)
-    }).pipe(sql.withTransaction, retryContention)
+      if (ref === mainRef) yield* outbox.append(eventsOf(changes, commit.id.toString(), author))
+      yield* Effect.forEach(answered, markDone, { discard: true })
+    })
+    if (catalog.joinsTransactions) {
+      return Effect.andThen(first, Effect.flatMap(moved, told)).pipe(sql.withTransaction, retryContention)
+    }
+    // What such a catalog did stays done: a failure to tell of it is not a failed commit.
+    return Effect.andThen(sql.withTransaction(first), moved).pipe(
+      Effect.flatMap((commit) =>
+        told(commit).pipe(
+          sql.withTransaction,
+          outlastOutage,
+          Effect.catch((error) => Effect.logError("a commit of the catalog has no event", error)),
+        ),
+      ),
+    )
+  }
 
   /** Whether the ref shows our versions: the pointer itself, or a later version that grew out of it. */
   const isThere = Effect.fnUntraced(function* (ref: RefName, changes: ReadonlyArray<PreparedChange>) {
@@ -96,13 +118,13 @@ export const makeTableCommitter = Effect.gen(function* () {
    * gives no answer either, the state is reported as unknown.
    */
   const commit = Effect.fn("TableCommitter.commit")(function* (
-    call: RestCall,
+    origin: Origin,
     changes: ReadonlyArray<PreparedChange>,
-    answer: RestAnswer,
+    answered: ReadonlyArray<Answered>,
     first: Effect.Effect<void, RestFailure | SqlError.SqlError>,
   ) {
     let isRepeat = false
-    return yield* commitOnce(call, changes, answer, first).pipe(
+    return yield* commitOnce(origin, changes, answered, first).pipe(
       Effect.tapError((error) =>
         Effect.sync(() => {
           isRepeat ||= isOutage(error)
@@ -110,7 +132,7 @@ export const makeTableCommitter = Effect.gen(function* () {
       ),
       Effect.retry({ schedule: untilAnswered, times: 7, while: isOutage }),
       Effect.catchTag("CatalogConflict", (conflict) =>
-        Effect.flatMap(isRepeat ? isThere(call.ref, changes) : Effect.succeed(false), (there) =>
+        Effect.flatMap(isRepeat ? isThere(origin.ref, changes) : Effect.succeed(false), (there) =>
           there ? Effect.void : Effect.fail(conflict),
         ),
       ),

@@ -27,7 +27,10 @@ const propertyProblem = (store: Store, location: string, name: string, value: st
     case "gc.enabled":
       return value.toLowerCase() === "false"
         ? null
-        : refuseProperty(name, "files may belong to other branches and tags, so only this server's maintenance deletes them")
+        : refuseProperty(
+            name,
+            "files may belong to other branches and tags, so only this server's maintenance deletes them",
+          )
     case "write.metadata.delete-after-commit.enabled":
       return value.toLowerCase() === "false"
         ? null
@@ -42,7 +45,9 @@ const propertyProblem = (store: Store, location: string, name: string, value: st
     case "write.format.default":
       return value.toLowerCase() === "parquet" ? null : refuseProperty(name, "only Parquet files are read here")
     case "write.delete.format.default":
-      return /^(parquet|puffin)$/i.test(value) ? null : refuseProperty(name, "only Parquet and Puffin files are read here")
+      return /^(parquet|puffin)$/i.test(value)
+        ? null
+        : refuseProperty(name, "only Parquet and Puffin files are read here")
     case "write.location-provider.impl":
       return refuseProperty(name, "it names code that every client of the table would run")
     default:
@@ -92,13 +97,19 @@ export const updatesProblem = (
       case "remove-properties": {
         const name = update.removals.find((each) => guarded.has(each) || each.startsWith("rat."))
         if (name !== undefined) {
-          return refuse("BadRequestException", `The table property "${name}" cannot be removed: the table depends on it.`)
+          return refuse(
+            "BadRequestException",
+            `The table property "${name}" cannot be removed: the table depends on it.`,
+          )
         }
         break
       }
       case "add-snapshot":
         if (!isBelow(store, location, update.snapshot.manifestList)) {
-          return refuseLocation(update.snapshot.manifestList, `manifest lists of the table have to lie below ${location}`)
+          return refuseLocation(
+            update.snapshot.manifestList,
+            `manifest lists of the table have to lie below ${location}`,
+          )
         }
         break
       case "set-statistics":

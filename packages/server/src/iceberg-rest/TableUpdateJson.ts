@@ -121,7 +121,10 @@ const decodeOne = Effect.fnUntraced(function* (
     )
   }
   const decoded = yield* Effect.mapError(decode(value), (error) =>
-    refuse("BadRequestException", `The ${what} "${name}" is not valid: ${error.message.replace(/\s+/g, " ").slice(0, 500)}`),
+    refuse(
+      "BadRequestException",
+      `The ${what} "${name}" is not valid: ${error.message.replace(/\s+/g, " ").slice(0, 500)}`,
+    ),
   )
   return { [key]: name, ...withoutNulls(decoded as Record<string, unknown>, what) }
 })

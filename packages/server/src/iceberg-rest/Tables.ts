@@ -14,14 +14,14 @@ import {
 } from "@rat/lakehouse"
 import { Clock, Effect, Schema } from "effect"
 import { pointerTo } from "./CommitTable.ts"
+import { freshIds } from "./FreshIds.ts"
 import type { Namespaces } from "./Namespaces.ts"
 import { page } from "./Page.ts"
 import type { RefScope } from "./RefScope.ts"
 import { bodyAs, jsonAnswer, noContent, type RestAnswer, type RestCall } from "./RestCall.ts"
-import { refuse, type RestProblem } from "./RestFailure.ts"
+import { type RestProblem, refuse } from "./RestFailure.ts"
 import { identifierOf, knownTable, missing, namespaceParts, newTable } from "./RestName.ts"
 import type { PreparedChange, TableCommitter } from "./TableCommitter.ts"
-import { freshIds } from "./FreshIds.ts"
 import { checkNewLocation, isInStore, newLocation, propertiesProblem } from "./TableRules.ts"
 import { WireSpec } from "./TableUpdateJson.ts"
 import type { ViewRepository } from "./ViewRepository.ts"
@@ -89,7 +89,12 @@ export const makeTables = Effect.fnUntraced(function* (rooms: {
     return jsonAnswer({ "next-page-token": next, identifiers: items.map(({ key }) => identifierOf(key)) })
   })
 
-  const showing = (call: RestCall, key: TableKey, metadataLocation: string, access: ReadonlyArray<string>): RestAnswer => ({
+  const showing = (
+    call: RestCall,
+    key: TableKey,
+    metadataLocation: string,
+    access: ReadonlyArray<string>,
+  ): RestAnswer => ({
     kind: "table",
     table: { ref: call.ref, key, metadataLocation, snapshots: "all", access },
   })
@@ -100,7 +105,10 @@ export const makeTables = Effect.fnUntraced(function* (rooms: {
       return yield* refuse("BadRequestException", `snapshots is "${snapshots.slice(0, 20)}"; use all or refs.`)
     }
     const { key, metadataLocation } = yield* required(call)
-    return { kind: "table", table: { ref: call.ref, key, metadataLocation, snapshots, access } } satisfies RestAnswer as RestAnswer
+    return {
+      kind: "table",
+      table: { ref: call.ref, key, metadataLocation, snapshots, access },
+    } satisfies RestAnswer as RestAnswer
   })
 
   /** One change of pointers, made from the state that is current; again when somebody else was faster. */
@@ -122,7 +130,10 @@ export const makeTables = Effect.fnUntraced(function* (rooms: {
           created === undefined
             ? Effect.void
             : Effect.andThen(namespaces.hold(created.namespace), views.refuseTaken(created))
-        return Effect.as(committer.commit(call, changes, answer, first), answer)
+        return Effect.as(
+          committer.commit(call, changes, [{ idempotencyKey: call.idempotencyKey, answer }], first),
+          answer,
+        )
       }).pipe(
         Effect.retry({ times: maxTries, while: (error) => error._tag === "CatalogConflict" }),
         Effect.catchTag("CatalogConflict", (conflict) => Effect.fail(keepsChanging(conflict))),
@@ -179,7 +190,10 @@ export const makeTables = Effect.fnUntraced(function* (rooms: {
         : yield* Effect.fromResult(checkNewLocation(store, key, body.location))
     const version = body.properties?.["format-version"]
     if (version !== undefined && version !== "2" && version !== "3") {
-      return yield* refuse("BadRequestException", `format-version is "${version.slice(0, 20)}"; tables are made with 2 or 3.`)
+      return yield* refuse(
+        "BadRequestException",
+        `format-version is "${version.slice(0, 20)}"; tables are made with 2 or 3.`,
+      )
     }
     const problem = propertiesProblem(store, location, body.properties ?? {})
     if (problem !== null) return yield* problem
@@ -301,7 +315,9 @@ export const makeTables = Effect.fnUntraced(function* (rooms: {
             updates: [{ action: "set-properties", updates: { "gc.enabled": "false" } }],
             snapshot: null,
           })
-          .pipe(Effect.catchTag("UpdateRefused", (refused) => Effect.fail(refuse("BadRequestException", refused.message))))
+          .pipe(
+            Effect.catchTag("UpdateRefused", (refused) => Effect.fail(refuse("BadRequestException", refused.message))),
+          )
 
   const rename = Effect.fnUntraced(function* (call: RestCall) {
     const { destination, source } = yield* renameBody(call.body)
@@ -316,7 +332,13 @@ export const makeTables = Effect.fnUntraced(function* (rooms: {
         yield* refuseExisting(call, to)
         return {
           changes: [
-            { key: from, expected: next.metadataLocation, next: null, message: `rename ${from} to ${to}`, rowsAdded: null },
+            {
+              key: from,
+              expected: next.metadataLocation,
+              next: null,
+              message: `rename ${from} to ${to}`,
+              rowsAdded: null,
+            },
             { key: to, expected: null, next, message: `table ${to}`, rowsAdded: null },
           ],
           answer: noContent,

@@ -126,7 +126,9 @@ const none = new Map<number, never>()
 export const appendCommit = Effect.fnUntraced(function* (
   // biome-ignore lint/suspicious/noExplicitAny: metadata as it came over the wire
   metadata: any,
-  options: { readonly rows: number; readonly from?: number; readonly operation?: string; readonly path?: string } = { rows: 1 },
+  options: { readonly rows: number; readonly from?: number; readonly operation?: string; readonly path?: string } = {
+    rows: 1,
+  },
 ) {
   const store = yield* ObjectStore
   const iceberg = yield* IcebergTable
@@ -208,10 +210,7 @@ export const appendCommit = Effect.fnUntraced(function* (
     ],
   })
   const listPath = `${location}/metadata/snap-${snapshotId}.avro`
-  yield* Effect.all([
-    store.put(store.keyOf(manifestPath), manifest),
-    store.put(store.keyOf(listPath), list),
-  ])
+  yield* Effect.all([store.put(store.keyOf(manifestPath), manifest), store.put(store.keyOf(listPath), list)])
   const total = (name: string, added: number) => String(Number(current?.summary[name] ?? 0) + added)
   return {
     requirements: [

@@ -63,7 +63,10 @@ export const decodeViewUpdate = (value: unknown): Result.Result<ViewUpdate, Rest
   return decode(value).pipe(
     Result.map((fields) => ({ action, ...fields }) as ViewUpdate),
     Result.mapError((error) =>
-      refuse("BadRequestException", `The update "${action}" is not valid: ${error.message.replace(/\s+/g, " ").slice(0, 500)}`),
+      refuse(
+        "BadRequestException",
+        `The update "${action}" is not valid: ${error.message.replace(/\s+/g, " ").slice(0, 500)}`,
+      ),
     ),
   )
 }
@@ -72,7 +75,8 @@ export const decodeViewUpdate = (value: unknown): Result.Result<ViewUpdate, Rest
 const keptVersions = 10
 
 const sameVersion = (left: ViewVersion, right: ViewVersion): boolean => {
-  const text = ({ versionId: _, timestampMs: __, ...rest }: ViewVersion) => JSON.stringify(rest, Object.keys(rest).sort())
+  const text = ({ versionId: _, timestampMs: __, ...rest }: ViewVersion) =>
+    JSON.stringify(rest, Object.keys(rest).sort())
   return text(left) === text(right) && JSON.stringify(left.representations) === JSON.stringify(right.representations)
 }
 
@@ -102,7 +106,8 @@ export const applyViewUpdates = (
   for (const update of updates) {
     switch (update.action) {
       case "assign-uuid":
-        if (view.versions.length > 0 && update.uuid !== view.viewUuid) return refused(update.action, "the view has another uuid")
+        if (view.versions.length > 0 && update.uuid !== view.viewUuid)
+          return refused(update.action, "the view has another uuid")
         view = { ...view, viewUuid: update.uuid }
         break
       case "upgrade-format-version":

@@ -86,7 +86,10 @@ export const makeViews = Effect.fnUntraced(function* (rooms: {
       catch: () => refuse("BadRequestException", `${location} is no complete JSON document.`),
     })
     return yield* Effect.mapError(Effect.fromResult(decodeView(json)), (error) =>
-      refuse("BadRequestException", `${location} is no metadata of a view: ${error.message.replace(/\s+/g, " ").slice(0, 300)}`),
+      refuse(
+        "BadRequestException",
+        `${location} is no metadata of a view: ${error.message.replace(/\s+/g, " ").slice(0, 300)}`,
+      ),
     )
   })
 
@@ -130,7 +133,9 @@ export const makeViews = Effect.fnUntraced(function* (rooms: {
       { action: "add-view-version", viewVersion: { ...body["view-version"], schemaId: -1 } },
       { action: "set-current-view-version", viewVersionId: -1 },
     ]
-    const view = yield* Effect.fromResult(applyViewUpdates(emptyView(uuid, newLocation(store, key, uuid)), updates, nowMs))
+    const view = yield* Effect.fromResult(
+      applyViewUpdates(emptyView(uuid, newLocation(store, key, uuid)), updates, nowMs),
+    )
     const location = yield* write(view, 0)
     yield* insert(key, location)
     return shown(location, view)
@@ -144,13 +149,19 @@ export const makeViews = Effect.fnUntraced(function* (rooms: {
     yield* namespaces.required(parts)
     const location = body["metadata-location"]
     if (!isInStore(store, location)) {
-      return yield* refuse("BadRequestException", `"${location}" does not lie in this server's object store (${store.root}).`)
+      return yield* refuse(
+        "BadRequestException",
+        `"${location}" does not lie in this server's object store (${store.root}).`,
+      )
     }
     const view = yield* Effect.catchTag(read(location), "ObjectNotFound", (error) =>
       Effect.fail(refuse("BadRequestException", `The view cannot be registered: ${error.message}`)),
     )
     if (!isInStore(store, `${view.location}/metadata`)) {
-      return yield* refuse("BadRequestException", `The view lies in ${view.location}, outside of this server's object store.`)
+      return yield* refuse(
+        "BadRequestException",
+        `The view lies in ${view.location}, outside of this server's object store.`,
+      )
     }
     yield* insert(key, location)
     return shown(location, view)
@@ -165,10 +176,16 @@ export const makeViews = Effect.fnUntraced(function* (rooms: {
     for (const each of requirements) {
       const { type, uuid } = (each ?? {}) as { readonly type?: unknown; readonly uuid?: unknown }
       if (type !== "assert-view-uuid" || typeof uuid !== "string") {
-        return yield* refuse("BadRequestException", `The requirement ${JSON.stringify(type ?? null)} is unknown for views.`)
+        return yield* refuse(
+          "BadRequestException",
+          `The requirement ${JSON.stringify(type ?? null)} is unknown for views.`,
+        )
       }
       if (uuid !== view.viewUuid) {
-        return yield* refuse("CommitFailedException", `The view's uuid is ${view.viewUuid}, the commit expects ${uuid}.`)
+        return yield* refuse(
+          "CommitFailedException",
+          `The view's uuid is ${view.viewUuid}, the commit expects ${uuid}.`,
+        )
       }
     }
   })

@@ -16,7 +16,8 @@ import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { migrations } from "../sql/migrations.ts"
-import { type ClaimedMaintenance, MaintenanceRepository } from "./MaintenanceRepository.ts"
+import type { ClaimedMaintenance } from "./MaintenanceClaim.ts"
+import { MaintenanceRepository } from "./MaintenanceRepository.ts"
 import { MaintenanceSettings } from "./MaintenanceSettings.ts"
 
 const Test = MaintenanceRepository.layer.pipe(
@@ -203,7 +204,14 @@ layer(Test, { excludeTestServices: true })("MaintenanceRepository", (it) => {
       assert.isNull(one === null ? one : two)
       assert.isTrue(yield* repository.renew(held))
       assert.strictEqual(yield* repository.expireLeases(), 0)
+      // A node that stops gives it back at once.
+      yield* repository.release(held)
+      assert.isFalse(yield* repository.renew(held))
+      const again = yield* claimed
+      assert.deepStrictEqual([again.id, again.attempt], [held.id, 2])
+      assert.strictEqual(yield* repository.expireLeases(), 0)
       const silence = sql`update maintenance_run set lease_expires_at = now() - interval '1 second' where id = ${held.id}`
+      yield* sql`update maintenance_run set attempt = 1 where id = ${held.id}`
       yield* silence
       assert.strictEqual(yield* repository.expireLeases(), 1)
       const second = yield* claimed

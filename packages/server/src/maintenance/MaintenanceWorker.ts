@@ -2,7 +2,8 @@ import { hostname } from "node:os"
 import { TableKey } from "@rat/domain"
 import { Cause, Duration, Effect, Layer, Schedule } from "effect"
 import { RunnerClient } from "../project/RunnerClient.ts"
-import { type ClaimedMaintenance, MaintenanceRepository } from "./MaintenanceRepository.ts"
+import type { ClaimedMaintenance } from "./MaintenanceClaim.ts"
+import { MaintenanceRepository } from "./MaintenanceRepository.ts"
 import { MaintenanceSettings } from "./MaintenanceSettings.ts"
 import { makeOrphanRun } from "./OrphanRun.ts"
 
@@ -69,6 +70,7 @@ const make = (options: { readonly isOnlyNode: boolean }) =>
                 Effect.andThen(repository.fail(held, reasonOf(cause))),
               ),
         ),
+        Effect.onInterrupt(() => Effect.ignore(repository.release(held))),
         Effect.annotateLogs({
           maintenance_id: held.id,
           ...(held.table === null ? {} : { table: new TableKey(held.table).toString() }),

@@ -28,6 +28,8 @@ export class OrphanRepository extends Context.Service<
     readonly needed: (objects: ReadonlyArray<ObjectInfo>) => Effect.Effect<ReadonlySet<string>, Sql>
     /** Metadata files of all tables on all refs, and of versions of main that can be restored. */
     readonly roots: Stream.Stream<string, Sql>
+    /** Metadata files of views. */
+    readonly views: Stream.Stream<string, Sql>
   }
 >()("rat/server/maintenance/OrphanRepository") {
   static readonly layer = Layer.effect(
@@ -109,7 +111,13 @@ export class OrphanRepository extends Context.Service<
         }),
       )
 
-      return OrphanRepository.of({ ledger, needed, roots })
+      const views = Stream.fromIterableEffect(
+        Effect.map(sql<{ readonly location: string }>`select metadata_location as location from iceberg_view`, (rows) =>
+          rows.map(({ location }) => location),
+        ),
+      )
+
+      return OrphanRepository.of({ ledger, needed, roots, views })
     }),
   )
 }

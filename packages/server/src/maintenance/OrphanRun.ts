@@ -1,5 +1,5 @@
-import { OrphanPlace, OrphanReport } from "@rat/domain"
-import { ObjectStore, reachableFrom, sweepOrphans } from "@rat/lakehouse"
+import { mainRef, OrphanPlace, OrphanReport, OrphansUnsupported } from "@rat/domain"
+import { Catalog, ObjectStore, reachableFrom, sweepOrphans } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { MaintenanceSettings } from "./MaintenanceSettings.ts"
 import { OrphanRepository } from "./OrphanRepository.ts"
@@ -11,13 +11,27 @@ const hourMs = 3_600_000
 
 /** Looks for objects that nothing points to, and unless it is a dry run removes those whose time has come. */
 export const makeOrphanRun = Effect.gen(function* () {
+  const catalog = yield* Catalog
   const orphans = yield* OrphanRepository
   const settings = yield* MaintenanceSettings
   const store = yield* ObjectStore
 
   return Effect.fn("OrphanRun.run")(
     function* (dryRun: boolean) {
-      const reachable = yield* reachableFrom({ tables: orphans.roots })
+      if (!catalog.joinsTransactions) {
+        return yield* new OrphansUnsupported({
+          reason: "the catalog is a server of its own, and only its own collector knows all of its refs",
+        })
+      }
+      // Asked before the roots: whatever is current now must be among them.
+      const current = yield* catalog.tables(mainRef)
+      const reachable = yield* reachableFrom({ tables: orphans.roots, objects: orphans.views })
+      const missing = current.find(({ metadataLocation }) => !reachable.has(metadataLocation))
+      if (missing !== undefined) {
+        return yield* new OrphansUnsupported({
+          reason: `the roots of the catalog are not complete, for table ${missing.key} is not among them. Nothing was removed; please report this`,
+        })
+      }
       const swept = yield* sweepOrphans({
         reachable,
         ledger: yield* orphans.ledger,

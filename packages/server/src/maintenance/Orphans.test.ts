@@ -308,7 +308,12 @@ layer(Test, { excludeTestServices: true })("Orphans", (it) => {
       yield* sql`
         insert into landing_file (zone_id, filename, object_key, content_type)
         values (${zone[0]!.id}, 'a.csv', 'default/landing/z/a.csv', 'text/csv')`
+      const view = "default/silver/v-0123456789ab/metadata/00001-x.metadata.json"
+      yield* sql`
+        insert into iceberg_view (namespace, layer, name, metadata_location)
+        values ('default', 'silver', 'v', ${store.locationOf(view)})`
       const kept = [
+        view,
         "default/landing/z/a.csv",
         `default/silver/t/data/${run}-1.0-0.parquet`,
         `default/silver/t/metadata/00001-${run}-abc.metadata.json`,

@@ -7,6 +7,7 @@ import {
   Pg,
   PgConfig,
   PostgresCatalog,
+  Rebase,
   ScanPlanner,
   SlotPools,
   StoreConfig,
@@ -14,6 +15,7 @@ import {
 import { QueryConfig, QueryRole } from "@rat/query"
 import { RunControl as RunControlClient, RunnerConfig, RunnerRole } from "@rat/runner"
 import { ConfigProvider, Context, Effect, Layer } from "effect"
+import { BranchesHttp, TagsHttp } from "../branch/BranchesHttp.ts"
 import { EventLog } from "../event/EventLog.ts"
 import { FileRepository } from "../file/FileRepository.ts"
 import { FileStorage } from "../file/FileStorage.ts"
@@ -83,10 +85,10 @@ const database = (folder: string) =>
   Layer.effectDiscard(migrate(migrations)).pipe(Layer.provideMerge(Pg.layer), Layer.provide(PgConfig.layer(folder)))
 
 const lakehouse = Layer.mergeAll(
-  PostgresCatalog.layer,
-  ScanPlanner.layer.pipe(Layer.provideMerge(IcebergTable.layer)),
+  Rebase.layer.pipe(Layer.provideMerge(PostgresCatalog.layer)),
+  ScanPlanner.layer,
   SlotPools.layer,
-)
+).pipe(Layer.provideMerge(IcebergTable.layer))
 
 const repositories = Layer.mergeAll(
   FileRepository.layer,
@@ -122,6 +124,8 @@ const groups = Layer.mergeAll(
   QueryHttp,
   TablesHttp,
   MaintenanceHttp,
+  BranchesHttp,
+  TagsHttp,
 ).pipe(
   Layer.provide(nodeHealth),
   Layer.provide([FileStorage.layer, ProjectRepository.layer, LogStreams.layer, QueryAnswers.layer]),

@@ -43,8 +43,16 @@ export const settings: ReadonlyArray<Setting> = [
   ),
   row("RAT_GIT_COMMIT", "", "Shown by /health."),
   row("RAT_BUILD_TIME", "", "Shown by /health."),
-  row("RAT_ICEBERG_TOKEN", "", "Bearer token that clients of the Iceberg REST endpoint must show; without any it is open."),
-  row("RAT_ICEBERG_CREDENTIAL", "", "ID:SECRET for which the Iceberg REST endpoint gives out tokens that last an hour."),
+  row(
+    "RAT_ICEBERG_TOKEN",
+    "",
+    "Bearer token that clients of the Iceberg REST endpoint must show; without any it is open.",
+  ),
+  row(
+    "RAT_ICEBERG_CREDENTIAL",
+    "",
+    "ID:SECRET for which the Iceberg REST endpoint gives out tokens that last an hour.",
+  ),
   // Postgres
   row("DATABASE_URL", "", "Postgres to use; without it one runs in the data folder."),
   row("DB_MAX_CONNS", "25", "Most sessions that this node opens."),

@@ -11,10 +11,11 @@ import {
   type RunId,
   type RunOutcome,
   type RunStatus,
+  TableKey,
   toWireStatus,
 } from "@rat/domain"
-import { Catalog, type CatalogConflict } from "@rat/lakehouse"
-import { Effect, Exit } from "effect"
+import { Catalog, type CatalogConflict, Rebase } from "@rat/lakehouse"
+import { Effect, Exit, Random } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { describePipelines } from "../pipeline/PipelineDescription.ts"
@@ -26,6 +27,19 @@ import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
 import { RunSettings } from "./RunSettings.ts"
+
+/** How often a publish whose table only got more rows meanwhile is put upon the newer version before it is a conflict. */
+const maxRebases = 20
+
+/** Publishers of one table meet again at different times. */
+const pauseAfter = (attempt: number) =>
+  Effect.flatMap(Random.next, (share) => Effect.sleep(share * Math.min(250, 5 * 2 ** attempt)))
+
+const tableKeyOf = (table: string): TableKey => {
+  const [namespace, layer, name] = table.split(".")
+  // Names that the catalog itself gives.
+  return new TableKey({ namespace, layer, name } as never, { disableChecks: true })
+}
 
 /** How an attempt ends its run. */
 interface Ending {
@@ -64,6 +78,7 @@ export const makeEnd = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const settings = yield* RunSettings
   const catalog = yield* Catalog
+  const rebase = yield* Rebase
   const outbox = yield* Outbox
   const hub = yield* RunHub
   const branches = yield* makeBranches
@@ -262,12 +277,30 @@ export const makeEnd = Effect.gen(function* () {
       }
       if (outcome.branch === null) return yield* endGrouped(ending)
       const branch = RefName.make(outcome.branch)
-      return yield* endWith<CatalogConflict | RefNotFound | SqlError.SqlError>(ending, (ended) =>
+      const publishOnce = endWith<CatalogConflict | RefNotFound | SqlError.SqlError>(ending, (ended) =>
         publish(branch, ended, outcome),
-      ).pipe(
-        Effect.catchTag("CatalogConflict", (conflict) =>
-          Effect.fail(new PublishConflict({ runId: lease.runId, tables: conflict.tables })),
-        ),
+      )
+      // Where both sides only added rows, the run's rows are put upon main's version instead of being computed again.
+      const publishRebased = (
+        attempt: number,
+      ): Effect.Effect<void, LeaseLost | PublishConflict | RefNotFound | SqlError.SqlError> =>
+        publishOnce.pipe(
+          Effect.catchTag("CatalogConflict", ({ tables }) => {
+            const conflict = new PublishConflict({ runId: lease.runId, tables })
+            if (attempt >= maxRebases) return Effect.fail(conflict)
+            return Effect.flatMap(rebase.branch(branch, tables.map(tableKeyOf)), (reasons) =>
+              reasons.length === 0
+                ? Effect.andThen(pauseAfter(attempt), publishRebased(attempt + 1))
+                : Effect.andThen(
+                    Effect.logInfo("A run's changes do not fit what its table is now").pipe(
+                      Effect.annotateLogs({ run_id: lease.runId, reason: reasons[0]!.reason }),
+                    ),
+                    Effect.fail(conflict),
+                  ),
+            )
+          }),
+        )
+      return yield* publishRebased(0).pipe(
         // Only the end of its run ends a run's branch: somebody deleted it by hand, or the runner named a wrong one.
         Effect.catchTag("RefNotFound", (missing) => Effect.die(missing)),
       )

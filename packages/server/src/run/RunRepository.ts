@@ -1,4 +1,4 @@
-import type { Catalog } from "@rat/lakehouse"
+import type { Catalog, Rebase } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Outbox } from "../event/Outbox.ts"
@@ -46,6 +46,6 @@ export class RunRepository extends Context.Service<RunRepository, Effect.Success
   static readonly layer: Layer.Layer<
     RunRepository,
     never,
-    SqlClient.SqlClient | RunSettings | RunHub | Outbox | Catalog
+    SqlClient.SqlClient | RunSettings | RunHub | Outbox | Catalog | Rebase
   > = Layer.effect(RunRepository, make)
 }

@@ -11,4 +11,4 @@ const read = (file: string): Migration => {
 export const migrations: ReadonlyArray<Migration> = [
   ...catalogMigrations,
   ...["0002_event.sql", "0003_run.sql", "0004_file.sql", "0006_iceberg_rest.sql", "0007_maintenance.sql"].map(read),
-]
+].sort((left, right) => left.id - right.id)

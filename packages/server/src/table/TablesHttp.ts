@@ -4,6 +4,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { wired } from "../http/ErrorEnvelope.ts"
 import { QueryAnswers } from "../query/QueryAnswers.ts"
 import { TableMetadataRepository } from "./TableMetadataRepository.ts"
+import { makeTableVersions } from "./TableVersions.ts"
 import { makeTableView } from "./TableView.ts"
 
 const previewRows = { fallback: 50, most: 1000 }
@@ -23,6 +24,7 @@ export const TablesHttp = HttpApiBuilder.group(
     const view = yield* makeTableView
     const written = yield* TableMetadataRepository
     const answers = yield* QueryAnswers
+    const versions = yield* makeTableVersions
     return handlers.handleAll({
       list: ({ query }) =>
         wired(view.list(query.branch, only({ namespace: query.namespace, layer: query.layer }), pageOf(query))),
@@ -51,6 +53,18 @@ export const TablesHttp = HttpApiBuilder.group(
           }),
         ),
       updateMetadata: ({ params, payload }) => wired(written.update(params, payload)),
+      snapshots: ({ params, query }) =>
+        wired(Effect.map(versions.snapshots(params, query.branch), (snapshots) => ({ snapshots }))),
+      rollback: ({ params, payload }) =>
+        wired(
+          Effect.andThen(
+            versions.rollback(params, { snapshotId: payload.snapshot_id, at: payload.at }, payload.branch),
+            view.detail(params, payload.branch),
+          ),
+        ),
+      drop: ({ params, query }) => wired(versions.drop(params, query.branch)),
+      dropped: ({ query }) => wired(Effect.map(versions.dropped(query.namespace), (tables) => ({ tables }))),
+      undrop: ({ params }) => wired(Effect.andThen(versions.undrop(params), view.detail(params, undefined))),
     })
   }),
 )

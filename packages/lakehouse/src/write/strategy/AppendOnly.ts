@@ -1,5 +1,6 @@
-import { columnList, isEqual, needsKey, onePerKey } from "./KeyMatch.ts"
+import { columnList, isEqual, onePerKey } from "./KeyMatch.ts"
 import type { Strategy } from "./Strategy.ts"
+import { strategyProblems } from "./StrategyRules.ts"
 
 /**
  * The result is appended. With `dedup` rows whose key the table has already are left out, and of several rows with one key the
@@ -7,7 +8,7 @@ import type { Strategy } from "./Strategy.ts"
  */
 export const appendOnly: Strategy = {
   name: "append_only",
-  problems: ({ dedup, uniqueKey }) => (dedup ? needsKey("append_only with dedup", uniqueKey) : []),
+  problems: (settings) => strategyProblems("append_only", settings),
   addedColumns: () => [],
   concerns: ({ dedup, uniqueKey }) => (dedup ? uniqueKey : "none"),
   plan: (merge) => {

@@ -1,10 +1,11 @@
-import { columnList, matching, needsKey, onePerKey } from "./KeyMatch.ts"
+import { columnList, matching, onePerKey } from "./KeyMatch.ts"
 import type { Strategy } from "./Strategy.ts"
+import { strategyProblems } from "./StrategyRules.ts"
 
 /** Rows of the result replace those of the same key; of several with one key the last in the result's order is taken. */
 export const incremental: Strategy = {
   name: "incremental",
-  problems: ({ uniqueKey }) => needsKey("incremental", uniqueKey),
+  problems: (settings) => strategyProblems("incremental", settings),
   addedColumns: () => [],
   concerns: ({ uniqueKey }) => uniqueKey,
   plan: (merge) => ({

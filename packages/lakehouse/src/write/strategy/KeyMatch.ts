@@ -33,11 +33,3 @@ export const matching = (target: string | null, source: string, columns: Readonl
   target === null
     ? null
     : `select rat_t.rat_file, rat_t.rat_pos from ${target} as rat_t semi join ${source} as rat_s on ${isEqual(columns, "rat_t", "rat_s")}`
-
-/** A sentence when a setting that the strategy cannot do without is missing. */
-export const needsKey = (strategy: string, uniqueKey: ReadonlyArray<string>): ReadonlyArray<string> =>
-  uniqueKey.length > 0
-    ? []
-    : [
-        `The merge strategy ${strategy} needs unique_key, the columns that tell rows apart. Add \`unique_key: [id]\` to config.yaml, or \`-- @unique_key: id\` to the code.`,
-      ]

@@ -1,6 +1,7 @@
 import { quoteName } from "../../scan/SqlText.ts"
-import { columnList, isEqual, needsKey, onePerKey, without } from "./KeyMatch.ts"
+import { columnList, isEqual, onePerKey, without } from "./KeyMatch.ts"
 import type { Strategy } from "./Strategy.ts"
+import { strategyProblems } from "./StrategyRules.ts"
 
 const timestamp = "TIMESTAMP WITH TIME ZONE"
 
@@ -10,15 +11,7 @@ const timestamp = "TIMESTAMP WITH TIME ZONE"
  */
 export const scd2: Strategy = {
   name: "scd2",
-  problems: ({ scdValidFrom, scdValidTo, uniqueKey }) => [
-    ...needsKey("scd2", uniqueKey),
-    ...(scdValidFrom.toLowerCase() === scdValidTo.toLowerCase()
-      ? [`scd_valid_from and scd_valid_to are both "${scdValidFrom}": they need two columns.`]
-      : []),
-    ...[scdValidFrom, scdValidTo]
-      .filter((name) => uniqueKey.some((key) => key.toLowerCase() === name.toLowerCase()))
-      .map((name) => `unique_key holds "${name}", which scd2 writes itself: take it out.`),
-  ],
+  problems: (settings) => strategyProblems("scd2", settings),
   addedColumns: ({ scdValidFrom, scdValidTo }) => [
     { name: scdValidFrom, type: timestamp, value: (now) => now },
     { name: scdValidTo, type: timestamp, value: () => "null::timestamptz" },

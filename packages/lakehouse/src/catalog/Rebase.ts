@@ -1,0 +1,362 @@
+import { createHash } from "node:crypto"
+import { mainRef, type RefName, type RefNotFound, type TableKey } from "@rat/domain"
+import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
+import type { SqlError } from "effect/sql"
+import { applyUpdates } from "../iceberg/ApplyUpdates.ts"
+import { IcebergTable, type TableCommit } from "../iceberg/IcebergTable.ts"
+import { encodeManifest, type ManifestEntry } from "../iceberg/Manifest.ts"
+import { encodeManifestList, hasLiveFiles, type ManifestFile } from "../iceberg/ManifestList.ts"
+import { encodeMetadata } from "../iceberg/MetadataJson.ts"
+import type { MetadataUpdate } from "../iceberg/MetadataUpdate.ts"
+import { partitionFields, specOf } from "../iceberg/PartitionSpec.ts"
+import { liveRows, noTotals, plus, type Totals, totalsOfSummary } from "../iceberg/SnapshotSummary.ts"
+import type { TableVersion } from "../iceberg/TableChange.ts"
+import { TableCorrupt } from "../iceberg/TableCorrupt.ts"
+import type { Snapshot, TableMetadata } from "../iceberg/TableMetadata.ts"
+import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "../store/ObjectStore.ts"
+import { Catalog } from "./Catalog.ts"
+
+/** Two versions of a table that cannot be put one upon the other without somebody's decision. Nothing was written. */
+export class RebaseConflict extends Schema.TaggedError<RebaseConflict>()("RebaseConflict", {
+  location: Schema.String,
+  reason: Schema.String,
+}) {
+  override get message() {
+    return `${this.location}: ${this.reason}.`
+  }
+}
+
+type Failure = RebaseConflict | ObjectNotFound | StoreUnavailable | TableCorrupt
+
+/**
+ * Puts appends upon a newer version of their table (Iceberg spec, "Commit Conflict Resolution and Retry": an append is valid
+ * whatever rows others added or rewrote). The manifests that the appends made are listed again in manifest lists of ours; no row
+ * and no data file is touched, snapshot ids stay.
+ *
+ * Everything else is a `RebaseConflict`: rows deleted or replaced on either side since both were one, a schema, partitioning, sort
+ * order or format changed on our side while theirs moved, snapshots that are gone.
+ */
+export class Rebase extends Context.Service<
+  Rebase,
+  {
+    /** `ours` upon `theirs`, both of them successors of one version of the table. */
+    readonly appends: (ours: TableVersion, theirs: TableVersion) => Effect.Effect<TableCommit, Failure>
+    /**
+     * The updates that add one append to a table: a snapshot and `main` on it. `wanted.manifestList` may be of any base; what it
+     * added itself is what counts.
+     */
+    readonly append: (
+      table: TableMetadata,
+      wanted: Snapshot,
+    ) => Effect.Effect<ReadonlyArray<MetadataUpdate>, ObjectNotFound | StoreUnavailable | TableCorrupt>
+    /**
+     * Puts a branch's changes of tables that moved on main meanwhile upon main's versions of them. Nothing of it is visible before
+     * the branch is merged. Answers with why it cannot be, table by table; with nothing when the merge may be tried again.
+     */
+    readonly branch: (
+      branch: RefName,
+      moved: ReadonlyArray<TableKey>,
+    ) => Effect.Effect<
+      ReadonlyArray<{ readonly table: TableKey; readonly reason: string }>,
+      RefNotFound | SqlError.SqlError
+    >
+  }
+>()("rat/lakehouse/catalog/Rebase") {
+  static readonly layer = Layer.effect(
+    Rebase,
+    Effect.gen(function* () {
+      const tables = yield* IcebergTable
+      const store = yield* ObjectStore
+      const catalog = yield* Catalog
+
+      const put = (location: string, bytes: Uint8Array) =>
+        store.put(store.keyOf(location), bytes).pipe(Effect.catchTag("ObjectExists", Effect.die)) // not asked for
+
+      /** A manifest that holds new files beside old ones, without the latter: the newer version has its own word on them. */
+      const addedOnly = Effect.fnUntraced(function* (table: TableMetadata, wanted: Snapshot, line: ManifestFile) {
+        const spec = specOf(table, line.partitionSpecId)
+        if (spec === undefined) {
+          const reason = `it is of partition spec ${line.partitionSpecId}, which the table does not have`
+          return yield* new TableCorrupt({ location: line.path, reason })
+        }
+        const entries = (yield* tables.readManifest(table, line))
+          .filter(({ status }) => status === "added")
+          .map(
+            ({ file, ...entry }): ManifestEntry => ({
+              ...entry,
+              snapshotId: wanted.snapshotId,
+              sequenceNumber: null,
+              fileSequenceNumber: null,
+              file: withoutRowId(file),
+            }),
+          )
+        const bytes = encodeManifest({
+          schema: table.schemas.find(({ schemaId }) => schemaId === table.currentSchemaId)!,
+          spec,
+          partitionFields: partitionFields(spec, table.schemas, table.currentSchemaId),
+          formatVersion: table.formatVersion,
+          content: line.content,
+          entries,
+        })
+        const path = `${table.location}/metadata/${digestOf(line.path, wanted.snapshotId)}-added.avro`
+        yield* put(path, bytes)
+        return {
+          ...line,
+          path,
+          lengthBytes: bytes.length,
+          existingFiles: 0,
+          existingRows: 0,
+          deletedFiles: 0,
+          deletedRows: 0,
+        }
+      })
+
+      const append = Effect.fn("Rebase.append")(function* (table: TableMetadata, wanted: Snapshot) {
+        // Only the list counts: a view of the metadata in which the wanted snapshot stands.
+        const lines = yield* tables.manifests({ ...table, snapshots: [wanted] }, wanted.snapshotId)
+        const sequenceNumber = table.lastSequenceNumber + 1n
+        const added = yield* Effect.forEach(
+          lines.filter((line) => line.addedSnapshotId === wanted.snapshotId && line.addedFiles > 0),
+          (line) =>
+            Effect.map(
+              line.existingFiles + line.deletedFiles === 0 ? Effect.succeed(line) : addedOnly(table, wanted, line),
+              ({ firstRowId: _, ...own }): ManifestFile => ({
+                ...own,
+                sequenceNumber,
+                minSequenceNumber: sequenceNumber,
+              }),
+            ),
+        )
+        const current = table.snapshots.find(({ snapshotId }) => snapshotId === table.currentSnapshotId)
+        const before = (yield* tables.manifests(table)).filter(hasLiveFiles)
+        const lineage = rowIds(added, table)
+        const manifests = [...lineage.lines, ...before]
+        const name = digestOf(current?.manifestList ?? table.location, wanted.snapshotId)
+        const manifestList = `${table.location}/metadata/snap-${wanted.snapshotId}-${sequenceNumber}-${name}.avro`
+        yield* put(
+          manifestList,
+          encodeManifestList({
+            snapshotId: wanted.snapshotId,
+            parentSnapshotId: table.currentSnapshotId,
+            sequenceNumber,
+            formatVersion: table.formatVersion,
+            manifests,
+          }),
+        )
+        const snapshot: Snapshot = {
+          snapshotId: wanted.snapshotId,
+          parentSnapshotId: table.currentSnapshotId,
+          sequenceNumber,
+          timestampMs: Math.max(yield* Clock.currentTimeMillis, table.lastUpdatedMs),
+          manifestList,
+          summary: summaryUpon(wanted.summary, current?.summary ?? null),
+          schemaId: wanted.schemaId,
+          ...lineage.snapshot,
+        }
+        return [
+          { action: "add-snapshot", snapshot },
+          { action: "set-snapshot-ref", refName: "main", snapshotId: wanted.snapshotId, type: "branch" },
+        ] satisfies ReadonlyArray<MetadataUpdate> as ReadonlyArray<MetadataUpdate>
+      })
+
+      const appends = Effect.fn("Rebase.appends")(function* (ours: TableVersion, theirs: TableVersion) {
+        const conflict = (reason: string) => new RebaseConflict({ location: ours.metadata.location, reason })
+        const wanted = ownAppends(ours.metadata, theirs.metadata)
+        if (typeof wanted === "string") return yield* conflict(wanted)
+        let version: TableVersion = theirs
+        let totals: Totals = noTotals
+        for (const snapshot of wanted) {
+          const { metadata } = version
+          const updates = [
+            ...(snapshot === wanted[0] ? schemaUpdates(ours.metadata, metadata) : []),
+            ...(yield* append(metadata, snapshot)),
+          ]
+          const name = digestOf(version.metadataLocation, snapshot.snapshotId)
+          const metadataLocation = `${metadata.location}/metadata/${versionAfter(version.metadataLocation)}-${name}.metadata.json`
+          const applied = applyUpdates(metadata, updates, {
+            nowMs: yield* Clock.currentTimeMillis,
+            location: metadata.location,
+            uuid: metadata.tableUuid,
+            previousLocation: version.metadataLocation,
+          })
+          if (Result.isFailure(applied)) return yield* conflict(applied.failure.reason)
+          yield* put(metadataLocation, encodeMetadata(applied.success))
+          version = { metadataLocation, metadata: applied.success }
+          totals = totalsOfSummary(applied.success.snapshots.at(-1)!.summary) ?? noTotals
+        }
+        return {
+          ...version,
+          snapshotId: version.metadata.currentSnapshotId,
+          totals,
+          totalRecords: liveRows(totals),
+          totalSizeBytes: totals.sizeBytes,
+        } satisfies TableCommit as TableCommit
+      })
+
+      const rebaseTable = Effect.fnUntraced(function* (branch: RefName, key: TableKey) {
+        const [ours, theirs] = yield* Effect.all([catalog.table(branch, key), catalog.table(mainRef, key)])
+        if (ours === null || theirs === null) {
+          return yield* new RebaseConflict({ location: key.toString(), reason: "the table was dropped on one side" })
+        }
+        const load = (metadataLocation: string) =>
+          Effect.map(tables.load(metadataLocation), (metadata): TableVersion => ({ metadataLocation, metadata }))
+        const made = yield* appends(yield* load(ours.metadataLocation), yield* load(theirs.metadataLocation))
+        yield* catalog.rebase(branch, {
+          key,
+          expected: ours.metadataLocation,
+          onto: theirs.metadataLocation,
+          next: {
+            metadataLocation: made.metadataLocation,
+            snapshotId: made.snapshotId?.toString() ?? null,
+            rowCount: made.totalRecords,
+            sizeBytes: made.totalSizeBytes,
+          },
+        })
+      })
+
+      const branch: Rebase["Service"]["branch"] = Effect.fn("Rebase.branch")(function* (name, moved) {
+        const reasons: Array<{ readonly table: TableKey; readonly reason: string }> = []
+        for (const table of moved) {
+          const told = (reason: string) => Effect.sync(() => void reasons.push({ table, reason }))
+          yield* rebaseTable(name, table).pipe(
+            Effect.catchTags({
+              RebaseConflict: ({ reason }) => told(reason),
+              TableCorrupt: ({ message }) => told(message),
+              ObjectNotFound: ({ message }) => told(message),
+              StoreUnavailable: ({ message }) => told(message),
+            }),
+          )
+        }
+        return reasons
+      })
+
+      return Rebase.of({ append, appends, branch })
+    }),
+  )
+}
+
+const withoutRowId = (file: ManifestEntry["file"]): ManifestEntry["file"] => {
+  const { sequenceNumber: _, ...rest } = file
+  if (rest.content !== "data") return rest
+  const { firstRowId: __, ...data } = rest
+  return data
+}
+
+const digestOf = (location: string, snapshotId: bigint): string =>
+  createHash("sha256").update(`${location} ${snapshotId}`).digest("hex").slice(0, 16)
+
+const versionAfter = (metadataLocation: string): string => {
+  const version = /\/v?(\d+)[^/]*$/.exec(metadataLocation)
+  return String(version === null ? 0 : Number(version[1]) + 1).padStart(5, "0")
+}
+
+/** v3: the added manifests take their row ids from the table's next one on. */
+const rowIds = (lines: ReadonlyArray<ManifestFile>, table: TableMetadata) => {
+  if (table.formatVersion < 3) return { lines, snapshot: {} }
+  const firstRowId = table.nextRowId ?? 0n
+  let next = firstRowId
+  const numbered = lines.map((line): ManifestFile => {
+    const first = next
+    next += BigInt(line.addedRows)
+    return { ...line, firstRowId: first }
+  })
+  return { lines: numbered, snapshot: { firstRowId, addedRows: next - firstRowId } }
+}
+
+const addedKeys = {
+  dataFiles: "added-data-files",
+  records: "added-records",
+  deleteFiles: "added-delete-files",
+  positionDeletes: "added-position-deletes",
+  equalityDeletes: "added-equality-deletes",
+  sizeBytes: "added-files-size",
+} as const
+
+/** A summary whose totals are those of another base plus what the snapshot added. */
+const summaryUpon = (summary: Snapshot["summary"], base: Snapshot["summary"] | null): Snapshot["summary"] => {
+  const own = Object.fromEntries(Object.entries(summary).filter(([key]) => !key.startsWith("total-")))
+  const before = base === null ? noTotals : totalsOfSummary(base)
+  if (before === null) return own
+  const added = Object.fromEntries(
+    Object.entries(addedKeys).map(([key, name]) => [key, Number(summary[name] ?? 0)]),
+  ) as unknown as Totals
+  const totals = plus(before, added)
+  return {
+    ...own,
+    "total-data-files": String(totals.dataFiles),
+    "total-records": String(totals.records),
+    "total-delete-files": String(totals.deleteFiles),
+    "total-position-deletes": String(totals.positionDeletes),
+    "total-equality-deletes": String(totals.equalityDeletes),
+    "total-files-size": String(totals.sizeBytes),
+  }
+}
+
+/** Our snapshots since both versions were one, oldest first; or why they cannot be put upon theirs. */
+const ownAppends = (ours: TableMetadata, theirs: TableMetadata): ReadonlyArray<Snapshot> | string => {
+  if (ours.tableUuid !== theirs.tableUuid) return "the table was made on both sides"
+  if (ours.formatVersion !== theirs.formatVersion) return "its format version changed"
+  const known = new Map(theirs.snapshots.map((snapshot) => [snapshot.snapshotId, snapshot]))
+  const own: Array<Snapshot> = []
+  let at: bigint | null = ours.currentSnapshotId
+  while (at !== null && !known.has(at)) {
+    const snapshot: Snapshot | undefined = ours.snapshots.find(({ snapshotId }) => snapshotId === at)
+    if (snapshot === undefined) return "its history since then is gone"
+    own.unshift(snapshot)
+    at = snapshot.parentSnapshotId
+  }
+  if (own.length === 0) return "one side went back to an older snapshot"
+  const notAppended = own.find(({ summary }) => summary.operation !== "append")
+  if (notAppended !== undefined) return `this side changed rows that were there (${notAppended.summary.operation})`
+  // What theirs did since: rows that are added, or only written anew, do not matter to an append.
+  let step: bigint | null = theirs.currentSnapshotId
+  while (step !== at) {
+    const snapshot: Snapshot | undefined = step === null ? undefined : known.get(step)
+    if (snapshot === undefined) return "the other side went back to an older snapshot"
+    if (snapshot.summary.operation !== "append" && snapshot.summary.operation !== "replace") {
+      return `the other side changed rows that were there (${snapshot.summary.operation})`
+    }
+    step = snapshot.parentSnapshotId
+  }
+  return layoutConflict(ours, theirs) ?? own
+}
+
+const layoutConflict = (ours: TableMetadata, theirs: TableMetadata): string | null => {
+  const text = (value: unknown) => JSON.stringify(value)
+  const fields = (metadata: TableMetadata) =>
+    metadata.schemas.find(({ schemaId }) => schemaId === metadata.currentSchemaId)
+  const [own, other] = [fields(ours), fields(theirs)]
+  const isNewHere = !theirs.schemas.some((schema) => text(schema.fields) === text(own?.fields))
+  const isNewThere = !ours.schemas.some((schema) => text(schema.fields) === text(other?.fields))
+  if (isNewHere && isNewThere) {
+    const added = (one: typeof own, two: typeof own) =>
+      one?.fields.flatMap(({ id, name }) =>
+        two?.fields.some((field) => field.id === id && field.name === name) ? [] : [`"${name}"`],
+      ) ?? []
+    return `columns changed on both sides (here ${added(own, other).join(", ") || "others"}, there ${added(other, own).join(", ") || "others"})`
+  }
+  const sameSpecs = ours.partitionSpecs.every((spec) =>
+    theirs.partitionSpecs.some(
+      ({ fields: there, specId }) => specId === spec.specId && text(there) === text(spec.fields),
+    ),
+  )
+  if (!sameSpecs || ours.defaultSpecId !== theirs.defaultSpecId) return "its partitioning changed"
+  const sameOrders = ours.sortOrders.every((order) =>
+    theirs.sortOrders.some(
+      ({ fields: there, orderId }) => orderId === order.orderId && text(there) === text(order.fields),
+    ),
+  )
+  return sameOrders ? null : "its sort order changed"
+}
+
+/** Columns that only our side added; ids are the same on both, as theirs added none. */
+const schemaUpdates = (ours: TableMetadata, theirs: TableMetadata): ReadonlyArray<MetadataUpdate> => {
+  const schema = ours.schemas.find(({ schemaId }) => schemaId === ours.currentSchemaId)!
+  const isKnown = theirs.schemas.some(({ fields }) => JSON.stringify(fields) === JSON.stringify(schema.fields))
+  return isKnown
+    ? []
+    : [
+        { action: "add-schema", schema },
+        { action: "set-current-schema", schemaId: -1 },
+      ]
+}

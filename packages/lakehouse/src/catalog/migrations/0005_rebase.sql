@@ -1,0 +1,261 @@
+-- Changes of a branch may be put upon a newer version of their table (Rebase.ts): a merge then checks that main still has that
+-- version, instead of the one that the branch began with.
+alter table catalog_override add column rebased_onto text;
+
+-- The branch that a person merged by this commit; a run's is found by the run.
+alter table catalog_commit add column branch text;
+create index catalog_commit_branch on catalog_commit (branch, id) where branch is not null;
+
+-- Whether the branch still had `p_expected` and now has the rebased version.
+create function catalog_rebase(
+  p_ref text, p_namespace text, p_layer text, p_name text, p_expected text, p_onto text,
+  p_location text, p_snapshot_id text, p_row_count bigint, p_size_bytes bigint
+) returns boolean
+language plpgsql as $$
+begin
+  update catalog_override o
+  set metadata_location = p_location,
+      snapshot_id = p_snapshot_id,
+      row_count = p_row_count,
+      size_bytes = p_size_bytes,
+      rebased_onto = p_onto,
+      updated_at = clock_timestamp()
+  from catalog_ref r
+  where r.name = p_ref and r.kind = 'branch' and r.id <> 0 and o.ref_id = r.id
+    and o.namespace = p_namespace and o.layer = p_layer and o.name = p_name
+    and o.metadata_location = p_expected;
+  return found;
+end $$;
+
+create or replace function catalog_merge(p_merges jsonb)
+returns table (o_branch text, outcome text, o_id bigint, o_parent bigint, o_at timestamptz, o_message text, o_author text, o_run_id text, o_tables text[])
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  m record;
+  r catalog_ref;
+  v_keys jsonb;
+  v_id bigint;
+  v_at timestamptz;
+  v_conflicts text[];
+  v_tables text[];
+begin
+  perform
+  from catalog_ref b
+  where b.name in (select x->>'branch' from jsonb_array_elements(p_merges) x) and b.kind = 'branch' and b.id <> 0
+  order by b.name
+  for update;
+
+  select jsonb_agg(jsonb_build_object('namespace', o.namespace, 'layer', o.layer, 'name', o.name))
+  into v_keys
+  from catalog_ref b
+  join catalog_override o on o.ref_id = b.id
+  where b.name in (select x->>'branch' from jsonb_array_elements(p_merges) x) and b.kind = 'branch';
+  if v_keys is not null then
+    perform catalog_lock_tables(v_keys);
+  end if;
+
+  for m in
+    select x.*
+    from jsonb_to_recordset(p_merges) as x(branch text, message text, author text, run_id text)
+  loop
+    select * into r from catalog_ref where name = m.branch and kind = 'branch' and id <> 0;
+    if not found then
+      -- A repeated publish of a run, or merge of a branch, finds the branch gone and its commit there.
+      return query
+        select
+          m.branch, 'merged', k.id,
+          (select max(p.id) from catalog_commit p where p.ref_id = 0 and p.id < k.id),
+          k.committed_at, k.message, k.author, k.run_id, k.tables
+        from catalog_commit k
+        where k.ref_id = 0 and k.run_id = m.run_id
+           or k.ref_id = 0 and m.run_id is null and k.branch = m.branch
+        order by k.id desc
+        limit 1;
+      if not found then
+        return query select m.branch, 'missing', null::bigint, null::bigint, null::timestamptz, null, null, null, null::text[];
+      end if;
+      continue;
+    end if;
+
+    select
+      array_agg(c.key order by c.key) filter (where not c.is_unmoved),
+      coalesce(array_agg(c.key order by c.key), '{}')
+    into v_conflicts, v_tables
+    from (
+      select
+        concat_ws('.', o.namespace, o.layer, o.name) as key,
+        catalog_sees(r, t.commit_id, t.xid) or coalesce(t.metadata_location = o.rebased_onto, false) as is_unmoved
+      from catalog_override o
+      join catalog_table t on t.namespace = o.namespace and t.layer = o.layer and t.name = o.name
+      where o.ref_id = r.id and o.metadata_location is distinct from t.metadata_location
+    ) c;
+    if v_conflicts is not null then
+      return query select m.branch, 'conflict', null::bigint, null::bigint, null::timestamptz, null, null, null, v_conflicts;
+      continue;
+    end if;
+    if v_tables = '{}' then
+      perform catalog_end_ref(r.id);
+      return query select m.branch, 'empty', null::bigint, null::bigint, null::timestamptz, null, null, null, null::text[];
+      continue;
+    end if;
+
+    v_id := nextval('catalog_commit_id');
+    v_at := clock_timestamp();
+    insert into catalog_commit (id, xid, ref_id, message, author, run_id, committed_at, tables, branch)
+    values (
+      v_id, pg_current_xact_id(), 0, m.message, m.author, m.run_id, v_at, v_tables,
+      case when m.run_id is null then m.branch end
+    );
+    with moved as (
+      update catalog_table t
+      set commit_id = v_id,
+          xid = pg_current_xact_id(),
+          metadata_location = o.metadata_location,
+          snapshot_id = o.snapshot_id,
+          row_count = o.row_count,
+          size_bytes = o.size_bytes,
+          updated_at = v_at
+      from catalog_override o
+      where o.ref_id = r.id
+        and t.namespace = o.namespace and t.layer = o.layer and t.name = o.name
+        and o.metadata_location is distinct from t.metadata_location
+      returning t.*
+    )
+    insert into catalog_version (
+      namespace, layer, name, commit_id, xid, metadata_location, snapshot_id, row_count, size_bytes, updated_at
+    )
+    select namespace, layer, name, commit_id, xid, metadata_location, snapshot_id, row_count, size_bytes, updated_at
+    from moved;
+    perform catalog_end_ref(r.id);
+    return query
+      select
+        m.branch, 'merged', v_id,
+        (select max(p.id) from catalog_commit p where p.ref_id = 0 and p.id < v_id),
+        v_at, m.message, m.author, m.run_id, v_tables;
+  end loop;
+end $$;
+
+-- A table that was dropped on a branch stays restorable as long as the branch: its last version there.
+alter table catalog_override
+  add column dropped_location text,
+  add column dropped_snapshot_id text,
+  add column dropped_row_count bigint,
+  add column dropped_size_bytes bigint;
+
+create function catalog_keep_dropped() returns trigger
+language plpgsql as $$
+begin
+  if new.metadata_location is null then
+    new.dropped_location := old.metadata_location;
+    new.dropped_snapshot_id := old.snapshot_id;
+    new.dropped_row_count := old.row_count;
+    new.dropped_size_bytes := old.size_bytes;
+  else
+    new.dropped_location := null;
+    new.dropped_snapshot_id := null;
+    new.dropped_row_count := null;
+    new.dropped_size_bytes := null;
+  end if;
+  return new;
+end $$;
+create trigger catalog_override_dropped before update on catalog_override
+for each row when (old.metadata_location is distinct from new.metadata_location and old.metadata_location is not null)
+execute function catalog_keep_dropped();
+
+-- Versions of main that were replaced before this time may be gone, so commits before it are no states to go back to.
+create table catalog_horizon (
+  id integer primary key default 0 check (id = 0),
+  replaced_before timestamptz not null
+);
+insert into catalog_horizon (replaced_before) values ('-infinity');
+
+-- What the key's versions look like one by one, `p_limit` at most, after (`p_namespace`, …, `p_commit`); those that were
+-- replaced before `p_before` (dropped before `p_dropped_before`) and that no ref sees are deleted. Answers with the last row that was
+-- looked at (null: none was left), and how many went.
+create function catalog_prune_versions(
+  p_before timestamptz, p_dropped_before timestamptz,
+  p_namespace text, p_layer text, p_name text, p_commit bigint, p_limit integer
+) returns table (o_namespace text, o_layer text, o_name text, o_commit bigint, o_deleted integer)
+language plpgsql set enable_seqscan = off as $$
+begin
+  -- Whoever makes a ref of an older commit waits until its versions are kept or gone.
+  perform pg_advisory_xact_lock(hashtext('catalog_horizon'));
+  update catalog_horizon set replaced_before = greatest(replaced_before, p_before, p_dropped_before);
+  return query
+    with looked_at as materialized (
+      select v.namespace, v.layer, v.name, v.commit_id, v.xid, v.metadata_location
+      from catalog_version v
+      where (v.namespace, v.layer, v.name, v.commit_id) > (p_namespace, p_layer, p_name, p_commit)
+      order by v.namespace, v.layer, v.name, v.commit_id
+      limit p_limit
+    ), gone as (
+      delete from catalog_version v
+      using looked_at l
+      cross join lateral (
+        select n.commit_id, n.xid, n.updated_at, n.metadata_location
+        from catalog_version n
+        where n.namespace = l.namespace and n.layer = l.layer and n.name = l.name and n.commit_id > l.commit_id
+        order by n.commit_id
+        limit 1
+      ) n
+      where v.namespace = l.namespace and v.layer = l.layer and v.name = l.name and v.commit_id = l.commit_id
+        and n.updated_at < case when n.metadata_location is null then p_dropped_before else p_before end
+        -- Commits of one table become visible in their order: a ref sees this one as the newest if it does not see the next.
+        and not exists (
+          select
+          from catalog_ref r
+          where r.id <> 0 and catalog_sees(r, l.commit_id, l.xid) and not catalog_sees(r, n.commit_id, n.xid)
+        )
+      returning 1
+    )
+    select l.namespace, l.layer, l.name, l.commit_id, (select count(*)::integer from gone)
+    from looked_at l
+    order by l.namespace desc, l.layer desc, l.name desc, l.commit_id desc
+    limit 1;
+end $$;
+
+-- Commits of main after `p_after`, `p_limit` at most, that are older than `p_before` and of which no version is left, go.
+create function catalog_prune_commits(p_before timestamptz, p_after bigint, p_limit integer)
+returns table (o_commit bigint, o_deleted integer)
+language sql as $$
+  with looked_at as materialized (
+    select k.id, k.tables, k.committed_at
+    from catalog_commit k
+    where k.ref_id = 0 and k.id > p_after
+    order by k.id
+    limit p_limit
+  ), gone as (
+    delete from catalog_commit k
+    using looked_at l
+    where k.id = l.id and l.committed_at < p_before and not exists (
+      select
+      from unnest(l.tables) t
+      join catalog_version v
+        on v.namespace = split_part(t, '.', 1) and v.layer = split_part(t, '.', 2) and v.name = split_part(t, '.', 3)
+        and v.commit_id = l.id
+    )
+    returning 1
+  )
+  select max(l.id), (select count(*)::integer from gone) from looked_at l having max(l.id) is not null
+$$;
+
+-- Metadata files that a ref, a version that can be gone back to, or a table that can be undropped points to, in order.
+create function catalog_reachable(p_after text, p_limit integer) returns setof text
+language sql stable as $$
+  select location
+  from (
+    (select distinct metadata_location as location from catalog_table
+     where metadata_location > p_after order by 1 limit p_limit)
+    union
+    (select distinct metadata_location from catalog_version
+     where metadata_location > p_after order by 1 limit p_limit)
+    union
+    (select distinct metadata_location from catalog_override
+     where metadata_location > p_after order by 1 limit p_limit)
+    union
+    (select distinct dropped_location from catalog_override
+     where dropped_location > p_after order by 1 limit p_limit)
+  ) as roots
+  order by 1
+  limit p_limit
+$$;

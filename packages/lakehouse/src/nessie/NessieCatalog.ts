@@ -1,0 +1,76 @@
+import { Effect, Layer, Result } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { Catalog, type CatalogConflict, type Commit, type Merge } from "../catalog/Catalog.ts"
+import type { RefNotFound } from "@rat/domain"
+import { IcebergTable } from "../iceberg/IcebergTable.ts"
+import { asking, NessieConfig } from "./NessieApi.ts"
+import { makeNessieClient, nessieHttp, type NessieSettings, unexpected } from "./NessieClient.ts"
+import { makeNessieCommits } from "./NessieCommits.ts"
+import { makeNessiePast } from "./NessiePast.ts"
+import { makeNessieReads } from "./NessieReads.ts"
+import { makeNessieRefs } from "./NessieRefs.ts"
+import { makeNessieVersions } from "./NessieVersions.ts"
+
+/**
+ * The catalog in a Nessie server (REST API v2) that other programs may use too. A table is the content key
+ * [namespace, layer, name]; keys of another shape are not seen. Commits carry id, run and branch in their properties. What Nessie
+ * has no place for is in tables of ours (`migrations/0008_nessie.sql`) and can be lost without losing a table.
+ *
+ * Changes do not join the caller's transaction: they are there at once (`joinsTransactions` is false).
+ */
+const makeNessieCatalog = Effect.fnUntraced(function* (settings: NessieSettings) {
+  const sql = yield* SqlClient.SqlClient
+  const tables = yield* IcebergTable
+  const ask = asking(yield* makeNessieClient(settings))
+  const { noAncestorHash } = yield* ask(NessieConfig, "GET", "/config").pipe(
+    Effect.catchTag("NessieRefused", (refused) => Effect.fail(unexpected(refused))),
+  )
+  const versions = makeNessieVersions(sql, tables)
+  const reads = makeNessieReads(ask, versions, noAncestorHash)
+  const refs = makeNessieRefs(ask, sql, reads, versions, noAncestorHash)
+  const { changes, commit, merge, rebase } = makeNessieCommits(ask, reads, refs, versions)
+
+  const past = makeNessiePast(reads, versions)
+
+  const mergeMany = Effect.fn("Catalog.mergeMany")((merges: ReadonlyArray<Merge>) =>
+    Effect.forEach(merges, ({ branch, ...options }) =>
+      merge(branch, options).pipe(
+        Effect.map((merged): Result.Result<Commit | null, RefNotFound | CatalogConflict> => Result.succeed(merged)),
+        Effect.catchTags({
+          RefNotFound: (missing) => Effect.succeed(Result.fail(missing)),
+          CatalogConflict: (conflict) => Effect.succeed(Result.fail(conflict)),
+        }),
+      ),
+    ),
+  )
+
+  return Catalog.of({
+    joinsTransactions: false,
+    createBranch: refs.createBranch,
+    createTag: refs.createTag,
+    deleteRef: refs.deleteRef,
+    expireBranch: refs.expireBranch,
+    collectExpired: refs.collectExpired,
+    ref: refs.ref,
+    refs: refs.refs,
+    table: reads.table,
+    tables: reads.tables,
+    history: reads.history,
+    commit,
+    rebase,
+    changes,
+    at: past.at,
+    dropped: past.dropped,
+    prune: past.prune,
+    merge,
+    mergeMany,
+  })
+})
+
+export const NessieCatalog = {
+  /** Fails where the server gives no answer or refuses us at the start. */
+  layer: (
+    settings: NessieSettings,
+  ): Layer.Layer<Catalog, SqlError.SqlError, SqlClient.SqlClient | IcebergTable> =>
+    Layer.effect(Catalog, makeNessieCatalog(settings)).pipe(Layer.provide(nessieHttp)),
+}

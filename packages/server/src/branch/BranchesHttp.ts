@@ -1,0 +1,117 @@
+import { Api, pageOf, RefChange } from "@rat/domain"
+import { Catalog } from "@rat/lakehouse"
+import { Effect } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { wired } from "../http/ErrorEnvelope.ts"
+import { makeBranchMerge, tableKeyOf } from "./BranchMerge.ts"
+import { checkOwn } from "./RefRules.ts"
+import { makeRefView, toCatalogCommit, toRef } from "./RefView.ts"
+
+/** Who moved main, in its history, when a person did. */
+const author = "api"
+
+export const BranchesHttp = HttpApiBuilder.group(
+  Api,
+  "branches",
+  Effect.fn(function* (handlers) {
+    const catalog = yield* Catalog
+    const view = yield* makeRefView
+    const merges = yield* makeBranchMerge
+    return handlers.handleAll({
+      list: ({ query }) =>
+        wired(
+          Effect.map(
+            view.list(({ kind, runId }) => kind === "branch" && (runId === null || query.runs === "true"), {
+              limit: pageOf(query).limit,
+              after: query.after,
+            }),
+            ({ next, refs }) => ({ branches: refs, next }),
+          ),
+        ),
+      create: ({ payload }) =>
+        wired(view.createBranch(payload.name, { from: payload.from, commit: payload.commit }, payload.expires_at)),
+      get: ({ params }) => wired(Effect.map(catalog.ref(params.name), toRef)),
+      delete: ({ params }) =>
+        wired(
+          Effect.gen(function* () {
+            yield* checkOwn(yield* catalog.ref(params.name), "branch", "deleted")
+            yield* catalog.deleteRef(params.name)
+          }),
+        ),
+      changes: ({ params }) =>
+        wired(
+          Effect.map(catalog.changes(params.name), (changes) => ({
+            changes: changes.map(
+              ({ isBehind, key, kind }) => new RefChange({ table: key.toString(), kind, is_behind: isBehind }),
+            ),
+          })),
+        ),
+      history: ({ params, query }) =>
+        wired(
+          Effect.map(
+            catalog.history(params.name, {
+              limit: pageOf(query).limit,
+              ...(query.before === undefined ? {} : { before: query.before }),
+              ...(query.table === undefined ? {} : { table: tableKeyOf(query.table) }),
+            }),
+            (commits) => ({ commits: commits.map(toCatalogCommit) }),
+          ),
+        ),
+      merge: ({ params, payload }) =>
+        wired(
+          Effect.gen(function* () {
+            const branch = params.name
+            yield* checkOwn(yield* catalog.ref(branch), "branch", "merged")
+            if (payload.dry_run === true) {
+              return { branch, merged: false, commit_id: null, ...(yield* merges.preview(branch)) }
+            }
+            const commit = yield* merges.merge(branch, payload.message ?? `merge ${branch}`, author)
+            return {
+              branch,
+              merged: commit !== null,
+              commit_id: commit?.id ?? null,
+              tables: commit?.tables ?? [],
+              conflicts: [],
+            }
+          }),
+        ),
+      restore: ({ payload }) =>
+        wired(
+          Effect.gen(function* () {
+            if (payload.dry_run === true) {
+              const changes = yield* merges.restoration(payload.commit, payload.namespace)
+              return { commit_id: null, tables: changes.map(({ key }) => key.toString()) }
+            }
+            const commit = yield* merges.restore(payload.commit, payload.namespace, author)
+            return { commit_id: commit?.id ?? null, tables: commit?.tables ?? [] }
+          }),
+        ),
+    })
+  }),
+)
+
+export const TagsHttp = HttpApiBuilder.group(
+  Api,
+  "tags",
+  Effect.fn(function* (handlers) {
+    const catalog = yield* Catalog
+    const view = yield* makeRefView
+    return handlers.handleAll({
+      list: ({ query }) =>
+        wired(
+          Effect.map(
+            view.list(({ kind }) => kind === "tag", { limit: pageOf(query).limit, after: query.after }),
+            ({ next, refs }) => ({ tags: refs, next }),
+          ),
+        ),
+      create: ({ payload }) => wired(view.createTag(payload.name, { from: payload.from, commit: payload.commit })),
+      delete: ({ params }) =>
+        wired(
+          Effect.gen(function* () {
+            yield* checkOwn(yield* catalog.ref(params.name), "tag", "deleted")
+            yield* catalog.deleteRef(params.name)
+          }),
+        ),
+    })
+  }),
+)
