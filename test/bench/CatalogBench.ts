@@ -9,6 +9,7 @@ import { mainRef, RefName, TableKey } from "@rat/domain"
 import { Catalog, catalogMigrations, migrate, Pg, PgConfig, PostgresCatalog } from "@rat/lakehouse"
 import { Effect, Layer, References } from "effect"
 import { type Bench, median } from "./Bench.ts"
+import { restFigures } from "./RestBench.ts"
 
 const branches = 200
 const merges = 400
@@ -115,6 +116,7 @@ export const bench: Bench = async ({ rounds, say }) => {
         better: "less",
       },
       { name: "merges_per_s", value: median(rates), unit: "1/s" },
+      ...(await restFigures({ rounds, say })),
     ]
   } finally {
     await rm(folder, { recursive: true, force: true })

@@ -6,6 +6,7 @@ import { cancel } from "./command/Cancel.ts"
 import { completion } from "./command/Completion.ts"
 import { demo } from "./command/Demo.ts"
 import { dev } from "./command/Dev.ts"
+import { diff } from "./command/Diff.ts"
 import { doctor } from "./command/Doctor.ts"
 import { init } from "./command/Init.ts"
 import { logs } from "./command/Logs.ts"
@@ -44,7 +45,10 @@ const rat = Command.make("rat").pipe(
   Command.withSubcommands([
     { group: "Start", commands: [up, demo, dev, init] },
     { group: "Work", commands: [push, run, query, upload] },
-    { group: "Look", commands: [status, runs, logs, cancel, tables, branch, tag, restore, maintain, maintenance] },
+    {
+      group: "Look",
+      commands: [status, runs, logs, cancel, tables, branch, tag, diff, restore, maintain, maintenance],
+    },
     { group: "Help", commands: [doctor, completion(() => root), version, help] },
   ]),
   Command.provide(() => Output.layerFromFlags),

@@ -1,6 +1,5 @@
 export * from "./catalog/Catalog.ts"
 export * from "./catalog/CatalogMigrations.ts"
-export * from "./catalog/CatalogRetention.ts"
 export * from "./catalog/PostgresCatalog.ts"
 export * from "./catalog/Rebase.ts"
 export * from "./engine/SqlTokens.ts"

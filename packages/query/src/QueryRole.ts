@@ -4,6 +4,7 @@ import { Effect, Stream } from "effect"
 import { QueryConfig } from "./limit/QueryConfig.ts"
 import { databaseFailure, storeFailure } from "./session/Outage.ts"
 import { answerQuery } from "./session/QueryAnswer.ts"
+import { diffTable } from "./session/TableDiff.ts"
 
 /** A slot is replaced after so many queries, against slow leaks. */
 const recycleAfter = 1_000
@@ -60,6 +61,16 @@ export const QueryRole = {
             TableCorrupt: Effect.die,
           }),
         ),
+        Diff: (request) =>
+          diffTable(pool, request, config.timeoutMs).pipe(
+            Effect.catchTags({
+              SqlError: databaseFailure,
+              StoreUnavailable: storeFailure,
+              ObjectNotFound: Effect.die,
+              TableCorrupt: Effect.die,
+            }),
+            Effect.provideContext(services),
+          ),
         Health: () => pool.stats,
       })
     }),

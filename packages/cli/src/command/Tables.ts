@@ -155,22 +155,21 @@ const drop = Command.make("drop", onTable, (choice) =>
       client.tables.drop(address.namespace, address.layer, address.name, { branch }, { signal }),
     )
     yield* output.data(`${addressText(address)} dropped.`)
-    if (branch === undefined) yield* output.note(`\`rat tables undrop ${choice.table}\` brings it back.`)
+    const on = branch === undefined ? "" : ` --branch ${branch}`
+    yield* output.note(`\`rat tables undrop ${choice.table}${on}\` brings it back.`)
   }),
 ).pipe(Command.withDescription("Drop a table; it can be brought back for some time"))
 
-const undrop = Command.make(
-  "undrop",
-  { table: tableArgument, namespace: namespaceFlag, ...connectionFlags },
-  (choice) =>
-    Effect.gen(function* () {
-      const address = yield* parseAddress(choice.table, yield* namespaceOf(choice.namespace))
-      const client = yield* connect(choice)
-      const table = yield* request((signal) =>
-        client.tables.undrop(address.namespace, address.layer, address.name, { signal }),
-      )
-      yield* (yield* Output).data(`${addressText(address)} is back with ${countedText(table.row_count, "row")}.`)
-    }),
+const undrop = Command.make("undrop", onTable, (choice) =>
+  Effect.gen(function* () {
+    const branch = Option.getOrUndefined(choice.branch)
+    const address = yield* parseAddress(choice.table, yield* namespaceOf(choice.namespace))
+    const client = yield* connect(choice)
+    const table = yield* request((signal) =>
+      client.tables.undrop(address.namespace, address.layer, address.name, { branch }, { signal }),
+    )
+    yield* (yield* Output).data(`${addressText(address)} is back with ${countedText(table.row_count, "row")}.`)
+  }),
 ).pipe(Command.withDescription("Bring a dropped table back"))
 
 type Dropped = Answer<"tables", "dropped">["tables"][number]
@@ -181,13 +180,18 @@ const droppedColumns: ReadonlyArray<ListingColumn<Dropped>> = [
   { title: "dropped", cell: (table) => timeText(table.dropped_at) },
 ]
 
-const dropped = Command.make("dropped", { ...outputFlags, namespace: namespaceFlag, ...connectionFlags }, (choice) =>
-  Effect.gen(function* () {
-    const namespace = yield* namespaceOf(choice.namespace)
-    const client = yield* connect(choice)
-    const answer = yield* request((signal) => client.tables.dropped({ namespace }, { signal }))
-    yield* printListing(formatOf(choice), droppedColumns, answer.tables, answer)
-  }),
+const dropped = Command.make(
+  "dropped",
+  { branch: branchFlag, ...outputFlags, namespace: namespaceFlag, ...connectionFlags },
+  (choice) =>
+    Effect.gen(function* () {
+      const namespace = yield* namespaceOf(choice.namespace)
+      const client = yield* connect(choice)
+      const answer = yield* request((signal) =>
+        client.tables.dropped({ namespace, branch: Option.getOrUndefined(choice.branch) }, { signal }),
+      )
+      yield* printListing(formatOf(choice), droppedColumns, answer.tables, answer)
+    }),
 ).pipe(Command.withDescription("Dropped tables that can be brought back"))
 
 export const tables = Command.make("tables", listFlags, printTables).pipe(

@@ -88,7 +88,24 @@ export class Tables {
     return this.#transport.json("tables", "dropped", { query }, call)
   }
 
-  undrop(namespace: string, layer: Layer, name: string, call?: CallOptions): Promise<Answer<"tables", "undrop">> {
-    return this.#transport.json("tables", "undrop", { params: { namespace, layer, name } }, call)
+  undrop(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    query: Query<"tables", "undrop"> = {},
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "undrop">> {
+    return this.#transport.json("tables", "undrop", { params: { namespace, layer, name }, query }, call)
+  }
+
+  /** Rows added, removed and changed between two states of the table. */
+  diff(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    payload: Payload<"tables", "diff">,
+    call?: CallOptions,
+  ): Promise<Answer<"tables", "diff">> {
+    return this.#transport.json("tables", "diff", { params: { namespace, layer, name }, payload }, call)
   }
 }

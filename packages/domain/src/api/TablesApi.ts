@@ -4,6 +4,7 @@ import { RefName } from "../branch/Ref.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Layer, PipelineName } from "../pipeline/Pipeline.ts"
 import { TableDetail, TableInfo, TableMetadata, TableMetadataUpdate } from "../table/Table.ts"
+import { TableDiff, TableState } from "../table/TableDiff.ts"
 import { DroppedTableInfo, SnapshotInfo } from "../table/TableVersion.ts"
 import { commonErrors, DeadlineExceeded } from "./ApiErrors.ts"
 import { pageQuery } from "./Page.ts"
@@ -82,15 +83,32 @@ export class TablesApi extends HttpApiGroup.make("tables")
   )
   .add(
     HttpApiEndpoint.get("dropped", "/dropped", {
-      query: { namespace: Schema.optional(NamespaceName) },
+      query: { ...branch, namespace: Schema.optional(NamespaceName) },
       success: Schema.Struct({ tables: Schema.Array(DroppedTableInfo) }),
       error: commonErrors,
     }).annotate(OpenApi.Summary, "Dropped tables that can be brought back"),
   )
   .add(
-    HttpApiEndpoint.post("undrop", `${path}/undrop`, { params, success: TableDetail, error: commonErrors }).annotate(
-      OpenApi.Summary,
-      "Bring a dropped table back",
-    ),
+    HttpApiEndpoint.post("undrop", `${path}/undrop`, {
+      params,
+      query: branch,
+      success: TableDetail,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Bring a dropped table back"),
+  )
+  .add(
+    HttpApiEndpoint.post("diff", `${path}/diff`, {
+      params,
+      payload: Schema.Struct({
+        a: TableState,
+        b: TableState,
+        /** Columns that tell rows apart; default: the table's identifier fields. Without any, rows are only added or removed. */
+        key: Schema.optional(Schema.Array(Schema.String).check(Schema.isNonEmpty(), Schema.isMaxLength(32))),
+        /** Rows of each kind in the sample: 0..1000, default 20. */
+        limit: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 }))),
+      }),
+      success: TableDiff,
+      error: [...commonErrors, DeadlineExceeded],
+    }).annotate(OpenApi.Summary, "Rows that were added, removed or changed between two states of a table"),
   )
   .prefix("/api/v1/tables") {}

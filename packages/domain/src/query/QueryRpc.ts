@@ -4,6 +4,7 @@ import { RefName, RefNotFound } from "../branch/Ref.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { SlotHealth } from "../slot/SlotHealth.ts"
 import { Column, TableKey, TableNotFound } from "../table/Table.ts"
+import { TableDiff, TableState } from "../table/TableDiff.ts"
 
 /** `objects`: rows as objects (the ancestor's). `arrays`: rows as arrays, which keeps duplicate column names. */
 export const ResultFormat = Schema.Literals(["objects", "arrays", "csv", "parquet", "arrow"])
@@ -131,6 +132,16 @@ export class QueryRequest extends Schema.Class<QueryRequest>("rat/domain/QueryRe
   timeoutMs: Schema.NullOr(Schema.Int),
 }) {}
 
+export class DiffRequest extends Schema.Class<DiffRequest>("rat/domain/DiffRequest")({
+  table: TableKey,
+  a: TableState,
+  b: TableState,
+  /** Null: the identifier fields of `b`. */
+  key: Schema.NullOr(Schema.Array(Schema.String)),
+  /** Most rows of each kind in the sample. */
+  limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+}) {}
+
 /** What the API role asks of the query role. Ending the stream early cancels the statement. */
 export class QueryRpc extends RpcGroup.make(
   Rpc.make("Query", {
@@ -144,6 +155,12 @@ export class QueryRpc extends RpcGroup.make(
     payload: { table: TableKey, ref: RefName },
     success: Schema.Array(Column),
     error: Schema.Union([TableNotFound, RefNotFound, QueryUnavailable]),
+  }),
+  /** Compares two states of a table; only files that differ are read. */
+  Rpc.make("Diff", {
+    payload: DiffRequest,
+    success: TableDiff,
+    error: QueryError,
   }),
   /** Answers when the role works; its slots as they are now. */
   Rpc.make("Health", { success: SlotHealth }),

@@ -19,7 +19,7 @@ export class SnapshotInfo extends Schema.Class<SnapshotInfo>("rat/domain/Snapsho
   summary: Schema.Record(Schema.String, Schema.String),
 }) {}
 
-/** A table that was dropped from main and can be brought back. */
+/** A table that was dropped and can be brought back. */
 export class DroppedTableInfo extends Schema.Class<DroppedTableInfo>("rat/domain/DroppedTableInfo")({
   table: Schema.String,
   row_count: Schema.Int,
@@ -51,10 +51,10 @@ export class TableMoved extends Schema.TaggedError<TableMoved>()(
 /** The name is taken by a table that exists. */
 export class TableExists extends Schema.TaggedError<TableExists>()(
   "TableExists",
-  { table: Schema.String },
+  { table: Schema.String, ref: Schema.String },
   { httpApiStatus: 409 },
 ) {
   override get message() {
-    return `Table ${this.table} exists on main. Rename or drop it before you bring the dropped one back.`
+    return `Table ${this.table} exists on ${this.ref}. Rename or drop it before you bring the dropped one back.`
   }
 }

@@ -171,6 +171,11 @@ export class Catalog extends Context.Service<
       readonly namespace?: string
       readonly ref?: RefName
     }) => Effect.Effect<ReadonlyArray<DroppedTable>, Sql>
+    /**
+     * Forgets versions of main that were replaced, and tables that were dropped, before a time and that no branch or tag sees, among
+     * the next `limit` versions; calls go through all of them in turn. Answers with how many.
+     */
+    readonly prune: (before: DateTime.Utc, limit: number) => Effect.Effect<number, Sql>
     /** Deletes branches whose time has come, at most `limit`; answers with their names. */
     readonly collectExpired: (limit: number) => Effect.Effect<ReadonlyArray<string>, Sql>
   }

@@ -12,6 +12,7 @@ import {
   toPointer,
 } from "./CatalogRows.ts"
 import { makePostgresRefs } from "./PostgresRefs.ts"
+import { makePostgresRetention } from "./PostgresRetention.ts"
 
 /**
  * The catalog in Postgres (`migrations/0001_catalog.sql` has the tables, the functions and why they are that way).
@@ -325,6 +326,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
     changes,
     at,
     dropped,
+    prune: makePostgresRetention(sql).prune,
     createBranch: refs.createBranch,
     createTag: refs.createTag,
     deleteRef: refs.deleteRef,

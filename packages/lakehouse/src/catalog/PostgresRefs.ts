@@ -34,7 +34,7 @@ export const makePostgresRefs = (sql: SqlClient.SqlClient) => {
     options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc },
   ) {
     const runId = options.runId ?? null
-    // What another ref keeps from retention (catalog_prune_versions) must not end before the new one keeps it. Main never ends.
+    // What another ref keeps from retention (PostgresRetention) must not end before the new one keeps it. Main never ends.
     const isMain = options.from === "main"
     const [made] = yield* sql<RefRow>`
       with source as (

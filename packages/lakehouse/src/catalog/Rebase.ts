@@ -15,6 +15,7 @@ import { TableCorrupt } from "../iceberg/TableCorrupt.ts"
 import type { Snapshot, TableMetadata } from "../iceberg/TableMetadata.ts"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "../store/ObjectStore.ts"
 import { Catalog } from "./Catalog.ts"
+import { TableTurns } from "./TableTurns.ts"
 
 /** Two versions of a table that cannot be put one upon the other without somebody's decision. Nothing was written. */
 export class RebaseConflict extends Schema.TaggedError<RebaseConflict>()("RebaseConflict", {
@@ -60,6 +61,11 @@ export class Rebase extends Context.Service<
       ReadonlyArray<{ readonly table: TableKey; readonly reason: string }>,
       RefNotFound | SqlError.SqlError
     >
+    /**
+     * Work on tables that several in this process want to move: one at a time, in the order of arrival, so that nobody rebases in
+     * vain and nobody starves. Against other processes the catalog decides.
+     */
+    readonly inTurn: <A, E, R>(tables: ReadonlyArray<string>, effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >()("rat/lakehouse/catalog/Rebase") {
   static readonly layer = Layer.effect(
@@ -68,6 +74,7 @@ export class Rebase extends Context.Service<
       const tables = yield* IcebergTable
       const store = yield* ObjectStore
       const catalog = yield* Catalog
+      const turns = new TableTurns()
 
       const put = (location: string, bytes: Uint8Array) =>
         store.put(store.keyOf(location), bytes).pipe(Effect.catchTag("ObjectExists", Effect.die)) // not asked for
@@ -230,7 +237,7 @@ export class Rebase extends Context.Service<
         return reasons
       })
 
-      return Rebase.of({ append, appends, branch })
+      return Rebase.of({ append, appends, branch, inTurn: (keys, effect) => turns.holding(keys, effect) })
     }),
   )
 }

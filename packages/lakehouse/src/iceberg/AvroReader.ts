@@ -40,11 +40,16 @@ const statisticsValue = (items: unknown): "long" | "bytes" | null => {
   const { fields } = (items ?? {}) as {
     readonly fields?: ReadonlyArray<{ readonly name: string; readonly type: unknown }>
   }
-  if (fields?.length !== 2 || fields[0]!.name !== "key" || fields[0]!.type !== "int" || fields[1]!.name !== "value")
+  const [key, value] = fields ?? []
+  if (fields?.length !== 2 || key?.name !== "key" || plainType(key.type) !== "int" || value?.name !== "value")
     return null
-  const { type } = fields[1]!
+  const type = plainType(value.type)
   return type === "long" || type === "bytes" ? type : null
 }
+
+/** Some writers say `{"type": "int"}` for `"int"`. */
+const plainType = (type: unknown): unknown =>
+  typeof type === "object" && type !== null && "type" in type ? plainType(type.type) : type
 
 /** Passes over the entries, checked as if they were read. */
 const statisticsReader =

@@ -116,9 +116,15 @@ const nested = (schema: AvroRecordSchema, fieldId: number): AvroRecordSchema => 
   return record
 }
 
-type Numbers = FileFacts["columnSizes"]
-type Bounds = FileFacts["lowerBounds"]
 const none = new Map<number, never>()
+
+/** A map as the reader knows it, or the records that it makes of one which it does not recognise. */
+const mapOf = <V extends number | Uint8Array>(value: unknown): ReadonlyMap<number, V> => {
+  if (value === null || value === undefined) return none
+  if (value instanceof Map) return value as ReadonlyMap<number, V>
+  const records = value as ReadonlyArray<{ readonly key: number; readonly value: V | bigint }>
+  return new Map(records.map(({ key, value: item }) => [key, (typeof item === "bigint" ? Number(item) : item) as V]))
+}
 
 /** What a reader has to know to make sense of partition values. */
 export interface ManifestTable {
@@ -167,12 +173,12 @@ export const decodeManifest = (
           partition: decodePartition(fileField(file, 102) as object),
           recordCount: Number(fileField(file, 103)),
           fileSizeBytes: Number(fileField(file, 104)),
-          columnSizes: (fileField(file, 108) ?? none) as Numbers,
-          valueCounts: (fileField(file, 109) ?? none) as Numbers,
-          nullValueCounts: (fileField(file, 110) ?? none) as Numbers,
-          nanValueCounts: (fileField(file, 137) ?? none) as Numbers,
-          lowerBounds: (fileField(file, 125) ?? none) as Bounds,
-          upperBounds: (fileField(file, 128) ?? none) as Bounds,
+          columnSizes: mapOf<number>(fileField(file, 108)),
+          valueCounts: mapOf<number>(fileField(file, 109)),
+          nullValueCounts: mapOf<number>(fileField(file, 110)),
+          nanValueCounts: mapOf<number>(fileField(file, 137)),
+          lowerBounds: mapOf<Uint8Array>(fileField(file, 125)),
+          upperBounds: mapOf<Uint8Array>(fileField(file, 128)),
           ...(splitOffsets === undefined ? {} : { splitOffsets: (splitOffsets as ReadonlyArray<bigint>).map(Number) }),
           ...(sortOrderId === undefined ? {} : { sortOrderId: Number(sortOrderId) }),
         }

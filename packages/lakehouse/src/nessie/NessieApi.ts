@@ -46,7 +46,9 @@ export const LogEntry = Schema.Struct({
   parentCommitHash: Schema.String,
   operations: Schema.optional(
     Schema.NullOr(
-      Schema.Array(Schema.Struct({ type: Schema.String, key: ContentKey, content: Schema.optional(Schema.NullOr(Content)) })),
+      Schema.Array(
+        Schema.Struct({ type: Schema.String, key: ContentKey, content: Schema.optional(Schema.NullOr(Content)) }),
+      ),
     ),
   ),
 })
@@ -98,7 +100,10 @@ export const propertyOf = (meta: CommitMeta, name: string): string | null => met
 
 /** A literal in Nessie's filter language (CEL). */
 export const celText = (text: string) =>
-  `'${text.replace(/[\\']/g, (character) => `\\${character}`).replace(/\n/g, "\\n").replace(/\r/g, "\\r")}'`
+  `'${text
+    .replace(/[\\']/g, (character) => `\\${character}`)
+    .replace(/\n/g, "\\n")
+    .replace(/\r/g, "\\r")}'`
 export const hasProperty = (name: string, value: string) =>
   `${celText(name)} in commit.properties && commit.properties[${celText(name)}] == ${celText(value)}`
 

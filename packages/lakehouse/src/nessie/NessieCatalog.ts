@@ -1,10 +1,10 @@
+import type { RefNotFound } from "@rat/domain"
 import { Effect, Layer, Result } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Catalog, type CatalogConflict, type Commit, type Merge } from "../catalog/Catalog.ts"
-import type { RefNotFound } from "@rat/domain"
 import { IcebergTable } from "../iceberg/IcebergTable.ts"
 import { asking, NessieConfig } from "./NessieApi.ts"
-import { makeNessieClient, nessieHttp, type NessieSettings, unexpected } from "./NessieClient.ts"
+import { makeNessieClient, type NessieSettings, nessieHttp, unexpected } from "./NessieClient.ts"
 import { makeNessieCommits } from "./NessieCommits.ts"
 import { makeNessiePast } from "./NessiePast.ts"
 import { makeNessieReads } from "./NessieReads.ts"
@@ -69,8 +69,6 @@ const makeNessieCatalog = Effect.fnUntraced(function* (settings: NessieSettings)
 
 export const NessieCatalog = {
   /** Fails where the server gives no answer or refuses us at the start. */
-  layer: (
-    settings: NessieSettings,
-  ): Layer.Layer<Catalog, SqlError.SqlError, SqlClient.SqlClient | IcebergTable> =>
+  layer: (settings: NessieSettings): Layer.Layer<Catalog, SqlError.SqlError, SqlClient.SqlClient | IcebergTable> =>
     Layer.effect(Catalog, makeNessieCatalog(settings)).pipe(Layer.provide(nessieHttp)),
 }

@@ -1,5 +1,5 @@
-import { Cause, Data, Duration, Effect, Exit, Option, Redacted, Schedule } from "effect"
-import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
+import { Cause, Data, Duration, Effect, Exit, Option, type Redacted, Schedule } from "effect"
+import { FetchHttpClient, HttpClient, HttpClientRequest, type HttpMethod } from "effect/http"
 import { CircuitBreaker } from "effect/persistence"
 import { SqlError } from "effect/sql"
 import { parseLosslessJson, printLosslessJson } from "../iceberg/LosslessJson.ts"
@@ -94,7 +94,8 @@ export const makeNessieClient = Effect.fnUntraced(function* (settings: NessieSet
     const body = parsed(text)
     if (response.status < 300 && body !== undefined) return body
     // A page instead of JSON: some other server is there.
-    if (body === undefined) return yield* new NessieFault({ reason: "what answered is no Nessie server.", cause: text.slice(0, 500) })
+    if (body === undefined)
+      return yield* new NessieFault({ reason: "what answered is no Nessie server.", cause: text.slice(0, 500) })
     const { errorCode, message } = body as { readonly errorCode?: string; readonly message?: string }
     return yield* new NessieRefused({
       status: response.status,
@@ -111,7 +112,10 @@ export const makeNessieClient = Effect.fnUntraced(function* (settings: NessieSet
   const call: NessieCall = (method, path, body) => {
     const made = HttpClientRequest.make(method)(`${endpoint}/api/v2${path}`).pipe(HttpClientRequest.acceptJson)
     const withToken = settings.token === undefined ? made : HttpClientRequest.bearerToken(made, settings.token)
-    const request = body === undefined ? withToken : HttpClientRequest.bodyText(withToken, printLosslessJson(body), "application/json")
+    const request =
+      body === undefined
+        ? withToken
+        : HttpClientRequest.bodyText(withToken, printLosslessJson(body), "application/json")
     return attempt(request).pipe(
       Effect.catchTag("HttpClientError", (error) =>
         Effect.fail(new NessieFault({ reason: `${error.message}.`, cause: error })),
@@ -119,7 +123,9 @@ export const makeNessieClient = Effect.fnUntraced(function* (settings: NessieSet
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () =>
-          Effect.fail(new NessieFault({ reason: `nothing within ${Duration.format(Duration.fromInputUnsafe(timeout))}.` })),
+          Effect.fail(
+            new NessieFault({ reason: `nothing within ${Duration.format(Duration.fromInputUnsafe(timeout))}.` }),
+          ),
       }),
       Effect.retry({ schedule: backoff, while: (error) => error._tag === "NessieFault" }),
       breaker.execute({ key: endpoint, classify }),

@@ -4,11 +4,12 @@ import type { SqlError } from "effect/sql"
 import { type BranchChange, CatalogConflict, type Commit, type Merge, type TableChange } from "../catalog/Catalog.ts"
 import {
   type Ask,
-  celText,
   Committed,
-  commitIdAt,
   type Content,
+  celText,
+  commitIdAt,
   hasProperty,
+  idOf,
   isMissing,
   isRefusedName,
   type LogEntry,
@@ -16,9 +17,10 @@ import {
   propertyOf,
   refPath,
   tablesOf,
+  toCommit,
   touches,
 } from "./NessieApi.ts"
-import { NessieRefused, unexpected } from "./NessieClient.ts"
+import { type NessieRefused, unexpected } from "./NessieClient.ts"
 import { elementsOf, type Held, type NessieReads } from "./NessieReads.ts"
 import type { NessieRefs } from "./NessieRefs.ts"
 import type { NessieVersions } from "./NessieVersions.ts"
@@ -59,12 +61,7 @@ interface OwnChanges {
  * look, compare, commit is a compare-and-set of exactly these tables; others may move meanwhile. A merge is such a commit on main
  * too: its conflicts are those of the contract, it carries the run, and it can be recognised when its answer was lost.
  */
-export const makeNessieCommits = (
-  ask: Ask,
-  reads: NessieReads,
-  refs: NessieRefs,
-  versions: NessieVersions,
-) => {
+export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs, versions: NessieVersions) => {
   const { orMissing, held, heldAt, log } = reads
   const locationAt = (state: Held, key: TableKey) => state.at(elementsOf(key))?.metadataLocation ?? null
 
@@ -72,11 +69,9 @@ export const makeNessieCommits = (
   const keysFor = (keys: ReadonlyArray<TableKey>): ReadonlyArray<ReadonlyArray<string>> => [
     ...new Map(
       keys
-        .flatMap((key): ReadonlyArray<ReadonlyArray<string>> => [
-          [key.namespace],
-          [key.namespace, key.layer],
-          elementsOf(key),
-        ])
+        .flatMap(
+          (key): ReadonlyArray<ReadonlyArray<string>> => [[key.namespace], [key.namespace, key.layer], elementsOf(key)],
+        )
         .map((elements) => [elements.join("."), elements] as const),
     ).values(),
   ]
@@ -144,8 +139,8 @@ export const makeNessieCommits = (
   })
 
   const commitAt = Effect.fnUntraced(function* (hash: string, ref: string) {
-    const [entry] = yield* log(refPath(null, hash), { limit: 1 })
-    return yield* reads.commitOf(entry!, ref)
+    const [entry, parent] = yield* log(refPath(null, hash), { limit: 2 })
+    return toCommit(entry!, parent === undefined ? null : idOf(parent.commitMeta), ref)
   })
 
   /** The newest commit on a path with these properties. */
@@ -171,15 +166,17 @@ export const makeNessieCommits = (
     if (runId === null) return null
     if (changes.some(({ key, next }) => locationAt(seen, key) !== (next?.metadataLocation ?? null))) return null
     const entry = yield* findCommit(refPath(ref), { [property.runId]: runId, [property.ref]: ref })
-    const isSame = entry !== undefined && tablesOf(entry).join() === changes.map(({ key }) => String(key)).sort().join()
+    const isSame =
+      entry !== undefined &&
+      tablesOf(entry).join() ===
+        changes
+          .map(({ key }) => String(key))
+          .sort()
+          .join()
     return isSame ? yield* reads.commitOf(entry, ref) : null
   })
 
-  const commitOnce = Effect.fnUntraced(function* (
-    ref: RefName,
-    change: Change,
-    attempt: number,
-  ) {
+  const commitOnce = Effect.fnUntraced(function* (ref: RefName, change: Change, attempt: number) {
     const seen = yield* held(refPath(ref), keysFor(change.changes.map(({ key }) => key)))
     if (!seen.isBranch) return yield* new RefNotFound({ ref })
     const before = yield* repeated(ref, seen, change.runId, change.changes)
@@ -269,20 +266,16 @@ export const makeNessieCommits = (
   const mergeOnce = Effect.fnUntraced(function* (branch: RefName, options: Omit<Merge, "branch">) {
     const { head, base, own, ours, theirs, changed, behind } = yield* compared(branch)
     if (own.keys.length === 0) {
-      yield* refs.deleteRef(branch)
+      yield* refs.end(branch, head)
       return { commit: null } satisfies Merged
     }
     if (changed.length === 0 || behind.length > 0) {
       // The end of an earlier attempt of ours, whose answer or whose deletion of the branch was lost, looks like this too.
-      const done = yield* findCommit(
-        refPath("main"),
-        { [property.branch]: branch, [property.branchHead]: head },
-        base,
-      )
+      const done = yield* findCommit(refPath("main"), { [property.branch]: branch, [property.branchHead]: head }, base)
       if (done === undefined && behind.length > 0) {
         return yield* new CatalogConflict({ ref: "main", tables: behind.map(String) })
       }
-      yield* refs.deleteRef(branch)
+      yield* refs.end(branch, head)
       return { commit: done === undefined ? null : yield* reads.commitOf(done, "main") } satisfies Merged
     }
     const pointers = yield* versions.pointers(
@@ -307,7 +300,7 @@ export const makeNessieCommits = (
       },
     )
     if (hash === null) return null
-    yield* refs.deleteRef(branch)
+    yield* refs.end(branch, head)
     return { commit: yield* commitAt(hash, "main") } satisfies Merged
   })
 
@@ -334,25 +327,30 @@ export const makeNessieCommits = (
     return merged.commit
   })
 
-  const rebase = Effect.fn("Catalog.rebase")(function* (
-    branch: RefName,
-    change: {
-      readonly key: TableKey
-      readonly expected: string
-      readonly onto: string
-      readonly next: NonNullable<Next>
+  const rebase = Effect.fn("Catalog.rebase")(
+    function* (
+      branch: RefName,
+      change: {
+        readonly key: TableKey
+        readonly expected: string
+        readonly onto: string
+        readonly next: NonNullable<Next>
+      },
+    ) {
+      const { key, expected, onto, next } = change
+      const seen = yield* held(refPath(branch), keysFor([key]))
+      if (!seen.isBranch || locationAt(seen, key) !== expected) return false
+      const hash = yield* send(branch, seen, [{ key, next }], {
+        message: `put ${key} upon main's version`,
+        author: "rat",
+        properties: { [`${property.onto}${key}`]: onto },
+      })
+      return hash !== null
     },
-  ) {
-    const { key, expected, onto, next } = change
-    const seen = yield* held(refPath(branch), keysFor([key]))
-    if (!seen.isBranch || locationAt(seen, key) !== expected) return false
-    const hash = yield* send(branch, seen, [{ key, next }], {
-      message: `put ${key} upon main's version`,
-      author: "rat",
-      properties: { [`${property.onto}${key}`]: onto },
-    })
-    return hash !== null
-  }, Effect.catchTag("NessieRefused", (refused) => (isMissing(refused) ? Effect.succeed(false) : Effect.fail(unexpected(refused)))))
+    Effect.catchTag("NessieRefused", (refused) =>
+      isMissing(refused) ? Effect.succeed(false) : Effect.fail(unexpected(refused)),
+    ),
+  )
 
   return { commit, merge, rebase, changes: (branch: RefName) => changes(branch).pipe(orMissing(branch)) }
 }

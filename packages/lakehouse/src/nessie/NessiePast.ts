@@ -40,7 +40,10 @@ export const makeNessiePast = (reads: NessieReads, versions: NessieVersions) => 
       limit: maxDrops,
       filter: "operations.exists(op, op.type == 'DELETE')",
     })
-    const newest = new Map<string, { readonly key: TableKey; readonly parent: string; readonly droppedAt: DateTime.Utc }>()
+    const newest = new Map<
+      string,
+      { readonly key: TableKey; readonly parent: string; readonly droppedAt: DateTime.Utc }
+    >()
     for (const entry of entries) {
       const deleted = { ...entry, operations: entry.operations?.filter(({ type }) => type === "DELETE") ?? [] }
       for (const key of tablesOf(deleted)) {
@@ -50,7 +53,10 @@ export const makeNessiePast = (reads: NessieReads, versions: NessieVersions) => 
       }
     }
     if (newest.size === 0) return []
-    const now = yield* reads.held(refPath("main"), [...newest.values()].map(({ key }) => elementsOf(key)))
+    const now = yield* reads.held(
+      refPath("main"),
+      [...newest.values()].map(({ key }) => elementsOf(key)),
+    )
     const gone = [...newest.values()].filter(({ key }) => now.at(elementsOf(key)) === undefined)
     const found = yield* Effect.forEach(
       gone,
@@ -62,7 +68,9 @@ export const makeNessiePast = (reads: NessieReads, versions: NessieVersions) => 
           return [{ pointer: pointer!, droppedAt } satisfies DroppedTable]
         }).pipe(
           // Nessie's garbage collection has been there.
-          Effect.catchTag("NessieRefused", (refused) => (isMissing(refused) ? Effect.succeed([]) : Effect.fail(refused))),
+          Effect.catchTag("NessieRefused", (refused) =>
+            isMissing(refused) ? Effect.succeed([]) : Effect.fail(refused),
+          ),
         ),
       { concurrency: 8 },
     )

@@ -1,12 +1,12 @@
-import { type CommitId, RefNotFound, type RefName, type TableKey } from "@rat/domain"
+import { type CommitId, type RefName, RefNotFound, type TableKey } from "@rat/domain"
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
 import type { Commit } from "../catalog/Catalog.ts"
 import {
   type Ask,
-  celText,
-  Contents,
   type Content,
+  Contents,
+  celText,
   EntryPage,
   idOf,
   isMissing,
@@ -80,10 +80,7 @@ export const makeNessieReads = (ask: Ask, versions: NessieVersions, noAncestor: 
     return (yield* versions.pointers([{ key, content }]))[0]!
   })
 
-  const tablesIn = Effect.fnUntraced(function* (
-    path: string,
-    filter: TableFilter = {},
-  ) {
+  const tablesIn = Effect.fnUntraced(function* (path: string, filter: TableFilter = {}) {
     const conditions = ["entry.contentType == 'ICEBERG_TABLE'"]
     if (filter.namespace !== undefined && filter.layer !== undefined) {
       conditions.push(`entry.namespace == ${celText(`${filter.namespace}.${filter.layer}`)}`)

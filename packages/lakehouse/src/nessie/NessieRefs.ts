@@ -130,44 +130,51 @@ export const makeNessieRefs = (
     const sourceRow = options.from === "main" ? undefined : yield* rowOf(options.from)
     const isOwn = (state: RefState) =>
       kind === "branch" && state.kind === "branch" && runId !== null && state.runId === runId
-    const existing = yield* Effect.result(stateOf(name).pipe(orMissing(name)))
-    if (Result.isSuccess(existing)) {
-      return isOwn(existing.success) ? existing.success : yield* new RefExists({ ref: name })
-    }
-    if (existing.failure._tag === "SqlError") return yield* existing.failure
-
     const baseHash = options.from === "main" ? source.hash : baseOf(source, sourceRow)
     const baseCommit = options.from === "main" ? headOf(source) : yield* reads.idAt(baseHash).pipe(orMissing(name))
-    yield* sql`
+    const write = (whenThere: ReturnType<typeof sql.literal>) => sql<RefRow>`
       insert into nessie_ref (name, run_id, base_hash, base_commit, expires_at)
       values (
         ${name}, ${runId}, ${baseHash}, ${baseCommit},
         ${options.expiresAt === undefined ? null : DateTime.toDateUtc(options.expiresAt)}::timestamptz
       )
-      on conflict (name) do update
-      set run_id = excluded.run_id,
-          base_hash = excluded.base_hash,
-          base_commit = excluded.base_commit,
-          created_at = now(),
-          expires_at = excluded.expires_at`
+      on conflict (name) do ${whenThere}
+      returning name, run_id, base_hash, base_commit, created_at, expires_at`
+    let [row] = yield* write(sql.literal("nothing"))
+    if (row === undefined) {
+      const existing = yield* Effect.result(stateOf(name).pipe(orMissing(name)))
+      if (Result.isSuccess(existing)) {
+        return isOwn(existing.success) ? existing.success : yield* new RefExists({ ref: name })
+      }
+      if (existing.failure._tag !== "RefNotFound") return yield* existing.failure
+      const [taken] = yield* write(
+        sql.literal(`update
+        set run_id = excluded.run_id,
+            base_hash = excluded.base_hash,
+            base_commit = excluded.base_commit,
+            created_at = now(),
+            expires_at = excluded.expires_at`),
+      )
+      row = taken
+    }
     const path = `/trees?name=${encodeURIComponent(name)}&type=${kind.toUpperCase()}`
     const made = yield* ask(OneReference, "POST", path, {
       type: source.type,
       name: source.name,
       hash: source.hash,
     }).pipe(
-      Effect.as(true),
+      Effect.map(({ reference }) => reference),
       Effect.catchTag("NessieRefused", (refused) =>
         refused.code === "REFERENCE_ALREADY_EXISTS"
-          ? Effect.succeed(false)
+          ? Effect.succeed(null)
           : Effect.fail(isRefusedName(refused) ? unexpected(refused) : refused),
       ),
       orMissing(options.from),
     )
+    if (made !== null) return yield* toState({ ...made, metadata: source.metadata }, row).pipe(orMissing(name))
+    // Somebody else's branch without a row of ours, or our own first try made it and its answer was lost.
     const state = yield* stateOf(name).pipe(orMissing(options.from))
-    // Somebody else made it in the same instant, or our own first try did and its answer was lost.
-    if (!made && !isOwn(state)) return yield* new RefExists({ ref: name })
-    return state
+    return isOwn(state) ? state : yield* new RefExists({ ref: name })
   })
 
   const createBranch = Effect.fn("Catalog.createBranch")(
@@ -182,7 +189,10 @@ export const makeNessieRefs = (
     name === "main" ? Effect.die(new Error(`main cannot be ${act}`)) : Effect.void
 
   /** Nessie deletes a ref only at the head that one has seen: one that moves meanwhile is looked at again. */
-  const remove = (name: RefName, tries = maxDeletes): Effect.Effect<void, NessieRefused | Effect.Error<ReturnType<typeof find>>> =>
+  const remove = (
+    name: RefName,
+    tries = maxDeletes,
+  ): Effect.Effect<void, NessieRefused | Effect.Error<ReturnType<typeof find>>> =>
     find(name).pipe(
       Effect.flatMap(({ type, hash }) => ask(OneReference, "DELETE", `/trees/${refPath(name, hash)}?type=${type}`)),
       Effect.asVoid,
@@ -200,6 +210,21 @@ export const makeNessieRefs = (
   const deleteRef = Effect.fn("Catalog.deleteRef")(function* (name: RefName) {
     yield* refuseMain(name, "deleted")
     yield* deleteUnguarded(name)
+  })
+
+  /** Ends a branch whose head was just seen. One that moved since is kept: somebody wrote to it. */
+  const end = Effect.fnUntraced(function* (name: RefName, head: string) {
+    const isGone = yield* ask(OneReference, "DELETE", `/trees/${refPath(name, head)}?type=BRANCH`).pipe(
+      Effect.as(true),
+      Effect.catchTag("NessieRefused", (refused) =>
+        isMissing(refused)
+          ? Effect.succeed(true)
+          : refused.status === 409
+            ? Effect.succeed(false)
+            : Effect.fail(refused),
+      ),
+    )
+    if (isGone) yield* sql`delete from nessie_ref where name = ${name}`
   })
 
   const expireBranch = Effect.fn("Catalog.expireBranch")(function* (name: RefName, at: DateTime.Utc) {
@@ -228,7 +253,20 @@ export const makeNessieRefs = (
     return rows.map((row) => row.name)
   })
 
-  return { createBranch, createTag, deleteRef, expireBranch, collectExpired, ref, refs, find, rowOf, baseOf, refuseMain }
+  return {
+    createBranch,
+    createTag,
+    deleteRef,
+    end,
+    expireBranch,
+    collectExpired,
+    ref,
+    refs,
+    find,
+    rowOf,
+    baseOf,
+    refuseMain,
+  }
 }
 
 export type NessieRefs = ReturnType<typeof makeNessieRefs>

@@ -50,7 +50,8 @@ export const makeNessieVersions = (sql: SqlClient.SqlClient, tables: IcebergTabl
     const unread: TablePointer = {
       key,
       metadataLocation,
-      snapshotId: content.snapshotId === undefined || Number(content.snapshotId) < 0 ? null : String(content.snapshotId),
+      snapshotId:
+        content.snapshotId === undefined || Number(content.snapshotId) < 0 ? null : String(content.snapshotId),
       rowCount: 0,
       sizeBytes: 0,
       updatedAt: DateTime.makeUnsafe(0),

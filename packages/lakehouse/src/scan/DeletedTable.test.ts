@@ -46,7 +46,7 @@ layer(TestMerges, { excludeTestServices: true })("A table with deletes", (it) =>
               metadataLocation,
               (relation) => `select max(${column})::varchar as m from ${relation}`,
             )
-            const answer = planner.maximumOrPlan(plan, column)
+            const answer = planner.maximum(plan, column)
             if (answer.kind === "value") assert.strictEqual(answer.value, expected!.m, `${column} after merge ${index}`)
             else {
               const paths = new Map<string, string>()

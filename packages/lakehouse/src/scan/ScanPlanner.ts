@@ -1,5 +1,5 @@
 import { Column } from "@rat/domain"
-import { Cause, Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { duckTypeOf } from "../engine/TypeMap.ts"
 import type { DataFile, DeleteFile } from "../iceberg/DataFile.ts"
 import { IcebergTable } from "../iceberg/IcebergTable.ts"
@@ -93,14 +93,10 @@ export class ScanPlanner extends Context.Service<
     ) => Effect.Effect<{ readonly columns: ReadonlyArray<Column>; readonly dataFiles: number }, PlanError>
     /**
      * Largest value of a column (NULLs do not count) from file statistics alone, as text in DuckDB's format; null when there
-     * are no rows or only NULLs. `NoSuchElementError` when the statistics do not tell: then ask the data.
+     * are no rows or only NULLs. Where the statistics do not tell (also because deletes may have taken it away) the part of the
+     * plan that has to be asked: only files that may hold the maximum. Its rows' maximum is the table's.
      */
-    readonly maximum: (plan: ScanPlan, column: string) => Effect.Effect<string | null, Cause.NoSuchElementError>
-    /**
-     * The same, or the part of the plan that has to be asked: only files that may hold the maximum. Its rows' maximum is the
-     * table's.
-     */
-    readonly maximumOrPlan: (plan: ScanPlan, column: string) => MaximumAnswer<ScanPlan>
+    readonly maximum: (plan: ScanPlan, column: string) => MaximumAnswer<ScanPlan>
     /**
      * What the table knows of itself (`snapshots`, `files`, …; see `MetadataTable`) as a SQL query that reads no files. The name is
      * one of `metadataTableNames`.
@@ -238,24 +234,17 @@ export class ScanPlanner extends Context.Service<
         },
       )
 
-      const maximumOrPlan: ScanPlanner["Service"]["maximumOrPlan"] = (scan, column) => {
+      const maximum: ScanPlanner["Service"]["maximum"] = (scan, column) => {
         const found = maximumOf(scan.schema, scan.files, touchedFiles(scan), column)
         return found.kind === "value"
           ? found
           : { kind: "ask", plan: found.files === undefined ? scan : narrowed(scan, found.files) }
       }
 
-      const maximum: ScanPlanner["Service"]["maximum"] = Effect.fnUntraced(function* (scan, column) {
-        const found = maximumOrPlan(scan, column)
-        if (found.kind === "value") return found.value
-        return yield* new Cause.NoSuchElementError(`The statistics do not tell the largest value of "${column}".`)
-      })
-
       return ScanPlanner.of({
         plan,
         outline,
         maximum,
-        maximumOrPlan,
         metadataTable,
         localPath: vectorFiles.localPath,
         planned: Effect.sync(() => planned),

@@ -150,6 +150,14 @@ const make = Effect.fnUntraced(function* (
           ),
         ),
       ),
+    prepare: (folder) =>
+      Effect.andThen(
+        checkKey(folder),
+        call(
+          { op: "put", key: folder, deadline: metadata },
+          disk(() => makeFolder(pathOf(folder))),
+        ),
+      ),
     putFile: (key, localPath) =>
       Effect.gen(function* () {
         yield* checkKey(key)

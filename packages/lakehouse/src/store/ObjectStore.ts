@@ -61,6 +61,11 @@ export class ObjectStore extends Context.Service<
      */
     readonly putFile: (key: string, localPath: string) => Effect.Effect<void, StoreUnavailable>
     /** Everything below a prefix, in key order. */
+    /**
+     * Makes the folder of keys that begin with `<folder>/`, where the store has folders: some engines write to a location only when
+     * its folder is there. Nothing to do elsewhere.
+     */
+    readonly prepare: (folder: string) => Effect.Effect<void, StoreUnavailable>
     readonly list: (prefix: string) => Stream.Stream<ObjectInfo, StoreUnavailable>
     /** Missing keys are no error. */
     readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<void, StoreUnavailable>

@@ -174,6 +174,7 @@ const make = Effect.fnUntraced(function* (
       ),
     put: (key, bytes, { ifAbsent = false } = {}) =>
       Effect.andThen(checkKey(key), ifAbsent ? putIfAbsent(key, bytes) : put(key, bytes)),
+    prepare: () => Effect.void,
     putFile: Effect.fnUntraced(function* (key, localPath) {
       yield* checkKey(key)
       const file = yield* measure(key, localPath)

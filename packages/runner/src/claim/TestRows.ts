@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url"
 import { DuckDBInstance } from "@duckdb/node-api"
 import { mainRef, type NamespaceName, type PipelineName, type RefName, TableKey } from "@rat/domain"
 import { Catalog, ScanPlanner } from "@rat/lakehouse"
@@ -13,12 +12,14 @@ export const rowsOf = Effect.fnUntraced(function* (table: string, what: string, 
   const pointer = yield* catalog.table(ref, key)
   if (pointer === null) return null
   const plan = yield* planner.plan(pointer.metadataLocation)
+  const paths = new Map<string, string>()
+  for (const location of plan.locations) paths.set(location, yield* planner.localPath(location))
   return yield* Effect.promise(async () => {
     const instance = await DuckDBInstance.create(":memory:")
     const connection = await instance.connect()
     try {
       const result = await connection.runAndReadAll(
-        `select ${what} from (${plan.relation((location) => fileURLToPath(location))}) order by all`,
+        `select ${what} from (${plan.relation((location) => paths.get(location)!)}) order by all`,
       )
       return result.getRowsJson()
     } finally {
@@ -26,4 +27,4 @@ export const rowsOf = Effect.fnUntraced(function* (table: string, what: string, 
       instance.closeSync()
     }
   })
-})
+}, Effect.scoped)

@@ -62,7 +62,7 @@ const readWatermark = Effect.fnUntraced(function* (
       reason: `watermark_column "${column}" is no column of table ${run.key}.${didYouMean(column, names)} Its columns are: ${names.join(", ")}.`,
     })
   }
-  const answer = planner.maximumOrPlan(plan, name)
+  const answer = planner.maximum(plan, name)
   if (answer.kind === "value") return answer.value
   yield* inputs.addTable(answer.plan)
   return yield* slot.call<string | null>("maximum", {

@@ -1,6 +1,6 @@
 import { BranchConflict, type CommitId, mainRef, type NamespaceName, type RefName, TableKey } from "@rat/domain"
 import { Catalog, type Commit, Rebase } from "@rat/lakehouse"
-import { Effect, Random } from "effect"
+import { Effect, Random, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
@@ -50,25 +50,36 @@ export const makeBranchMerge = Effect.gen(function* () {
       return commit
     }).pipe(sql.withTransaction, retryContention)
 
-  const merge = Effect.fn("BranchMerge.merge")(function* (branch: RefName, message: string, author: string) {
-    for (let attempt = 0; ; attempt++) {
-      const outcome = yield* mergeOnce(branch, message, author).pipe(
-        Effect.map((commit) => ({ commit })),
-        Effect.catchTag("CatalogConflict", ({ tables }) => Effect.succeed({ tables })),
-      )
-      if ("commit" in outcome) return outcome.commit
-      const reasons = yield* rebase.branch(branch, outcome.tables.map(tableKeyOf))
+  const rebased = Effect.fnUntraced(function* (
+    branch: RefName,
+    message: string,
+    author: string,
+    moved: ReadonlyArray<string>,
+  ) {
+    let behind = moved
+    for (let attempt = 1; attempt <= maxTries; attempt++) {
+      const reasons = yield* rebase.branch(branch, behind.map(tableKeyOf))
       if (reasons.length > 0) {
         const conflicts = reasons.map(({ reason, table }) => ({ table: table.toString(), reason }))
         return yield* new BranchConflict({ branch, conflicts })
       }
-      if (attempt >= maxTries) {
-        const conflicts = outcome.tables.map((table) => ({ table, reason: "it moves on main all the time" }))
-        return yield* new BranchConflict({ branch, conflicts })
-      }
+      const outcome = yield* Effect.result(mergeOnce(branch, message, author))
+      if (Result.isSuccess(outcome)) return outcome.success
+      if (outcome.failure._tag !== "CatalogConflict") return yield* outcome.failure
+      behind = outcome.failure.tables
       yield* Effect.flatMap(Random.next, (share) => Effect.sleep(share * Math.min(250, 5 * 2 ** attempt)))
     }
+    const conflicts = behind.map((table) => ({ table, reason: "it moves on main all the time" }))
+    return yield* new BranchConflict({ branch, conflicts })
   })
+
+  const merge = Effect.fn("BranchMerge.merge")((branch: RefName, message: string, author: string) =>
+    mergeOnce(branch, message, author).pipe(
+      Effect.catchTag("CatalogConflict", ({ tables }) =>
+        rebase.inTurn(tables, rebased(branch, message, author, tables)),
+      ),
+    ),
+  )
 
   /** What a merge would do. Tables that only got rows on both sides are put upon main's, which nobody sees. */
   const preview = Effect.fn("BranchMerge.preview")(function* (branch: RefName) {

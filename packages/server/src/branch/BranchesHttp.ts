@@ -1,6 +1,6 @@
 import { Api, pageOf, RefChange } from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { wired } from "../http/ErrorEnvelope.ts"
 import { makeBranchMerge, tableKeyOf } from "./BranchMerge.ts"
@@ -61,7 +61,9 @@ export const BranchesHttp = HttpApiBuilder.group(
         wired(
           Effect.gen(function* () {
             const branch = params.name
-            yield* checkOwn(yield* catalog.ref(branch), "branch", "merged")
+            // A repeated merge finds its branch gone, and is answered with what the first one did.
+            const ref = yield* Effect.option(catalog.ref(branch))
+            if (Option.isSome(ref)) yield* checkOwn(ref.value, "branch", "merged")
             if (payload.dry_run === true) {
               return { branch, merged: false, commit_id: null, ...(yield* merges.preview(branch)) }
             }

@@ -16,6 +16,8 @@ import { failureAnswer, type RestFailure, type RestProblem, refuse, restFailure,
 import { findRoute, type RouteName } from "./RestRoute.ts"
 import { makeScanPlanning } from "./ScanPlanning.ts"
 import { makeTableCommitter } from "./TableCommitter.ts"
+import { makeTableCreation } from "./TableCreation.ts"
+import { makeTablePointers } from "./TablePointers.ts"
 import { makeTables } from "./Tables.ts"
 import { makeViewRepository } from "./ViewRepository.ts"
 import { makeViews } from "./Views.ts"
@@ -66,9 +68,11 @@ const makeOperations = Effect.gen(function* () {
   const committer = yield* makeTableCommitter
   const views = yield* makeViewRepository
   const rooms = { refs, namespaces, committer, views }
-  const tables = yield* makeTables(rooms)
+  const pointers = yield* makeTablePointers(rooms)
+  const tables = yield* makeTables({ ...rooms, pointers })
+  const creation = yield* makeTableCreation({ ...rooms, pointers })
   const commits = yield* makeCommitTable(rooms)
-  const planning = yield* makeScanPlanning(tables)
+  const planning = yield* makeScanPlanning(pointers)
   const signing = yield* makeRemoteSigning(refs)
   const viewRoutes = yield* makeViews(rooms)
   const config = makeCatalogConfig(refs)
@@ -81,15 +85,15 @@ const makeOperations = Effect.gen(function* () {
     dropNamespace: namespaces.drop,
     updateProperties: namespaces.updateProperties,
     listTables: tables.list,
-    createTable: (call) => tables.create(call, accessOf(call)),
-    registerTable: (call) => tables.register(call, accessOf(call)),
+    createTable: (call) => creation.create(call, accessOf(call)),
+    registerTable: (call) => creation.register(call, accessOf(call)),
     loadTable: (call) => tables.load(call, accessOf(call)),
     tableExists: tables.exists,
     commitTable: (call) => commits.one(call, accessOf(call)),
     dropTable: tables.drop,
     unregisterTable: tables.unregister,
     // Nothing is vended: without a token service credentials could not be narrowed to a table. Signing can.
-    loadCredentials: (call) => Effect.as(tables.required(call), jsonAnswer({ "storage-credentials": [] })),
+    loadCredentials: (call) => Effect.as(pointers.required(call), jsonAnswer({ "storage-credentials": [] })),
     signRequest: signing.sign,
     reportMetrics: tables.reportMetrics,
     planScan: planning.plan,

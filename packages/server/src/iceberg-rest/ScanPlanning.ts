@@ -16,7 +16,7 @@ import { fileJson } from "./ContentFileJson.ts"
 import { scanPredicate } from "./Expression.ts"
 import { bodyAs, jsonAnswer, noContent, type RestCall } from "./RestCall.ts"
 import { type RestFailureType, refuse } from "./RestFailure.ts"
-import type { Tables } from "./Tables.ts"
+import type { TablePointers } from "./TablePointers.ts"
 
 const Nullable = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(Schema.NullOr(schema))
 
@@ -74,7 +74,7 @@ const columnIds = (schema: TableSchema, names: ReadonlyArray<string>) => {
 }
 
 /** Plans scans for clients that leave that to the server. A plan is complete when it is answered. */
-export const makeScanPlanning = Effect.fnUntraced(function* (tables: Tables) {
+export const makeScanPlanning = Effect.fnUntraced(function* (tables: TablePointers) {
   const planner = yield* ScanPlanner
 
   const snapshotOf = Effect.fnUntraced(function* (metadata: TableMetadata, id: bigint) {

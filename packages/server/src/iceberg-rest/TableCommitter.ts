@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { mainRef, type RefName, type TableKey } from "@rat/domain"
 import { Catalog, type Commit, IcebergTable, isPostgresOutage, type TableChange } from "@rat/lakehouse"
 import { Effect, Schedule } from "effect"
-import { SqlClient, type SqlError } from "effect/sql"
+import { SqlClient, SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { outlastOutage, retryContention } from "../sql/SqlRetry.ts"
 import { encodeAnswer, type RestAnswer, type RestCall } from "./RestCall.ts"
@@ -27,6 +27,10 @@ export interface PreparedChange {
   /** Rows that the change added, for the event. */
   readonly rowsAdded: number | null
 }
+
+/** The roll-back of a transaction whose session has ended dies of that: it is the outage that it is. */
+const outageNotDefect = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
+  Effect.catchDefect(effect, (defect) => (SqlError.isSqlError(defect) ? Effect.fail(defect) : Effect.die(defect)))
 
 const isOutage = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && isPostgresOutage(error as SqlError.SqlError)
@@ -86,7 +90,11 @@ export const makeTableCommitter = Effect.gen(function* () {
       yield* Effect.forEach(answered, markDone, { discard: true })
     })
     if (catalog.joinsTransactions) {
-      return Effect.andThen(first, Effect.flatMap(moved, told)).pipe(sql.withTransaction, retryContention)
+      return Effect.andThen(first, Effect.flatMap(moved, told)).pipe(
+        sql.withTransaction,
+        outageNotDefect,
+        retryContention,
+      )
     }
     // What such a catalog did stays done: a failure to tell of it is not a failed commit.
     return Effect.andThen(sql.withTransaction(first), moved).pipe(

@@ -1,5 +1,6 @@
 import { hostname } from "node:os"
 import { TableKey } from "@rat/domain"
+import { Catalog } from "@rat/lakehouse"
 import { Cause, Duration, Effect, Layer, Schedule } from "effect"
 import { RunnerClient } from "../project/RunnerClient.ts"
 import type { ClaimedMaintenance } from "./MaintenanceClaim.ts"
@@ -26,6 +27,7 @@ const reasonOf = (cause: Cause.Cause<unknown>): string => {
  */
 const make = (options: { readonly isOnlyNode: boolean }) =>
   Effect.gen(function* () {
+    const catalog = yield* Catalog
     const repository = yield* MaintenanceRepository
     const settings = yield* MaintenanceSettings
     const runner = yield* RunnerClient
@@ -87,7 +89,8 @@ const make = (options: { readonly isOnlyNode: boolean }) =>
       yield* surely("remove old history", 0, repository.prune())
       if (!settings.isOn) return
       yield* surely("look for tables that are due", 0, repository.enqueueDue())
-      yield* surely("plan the removal of orphans", 0, repository.enqueueOrphans())
+      // A catalog outside of Postgres knows alone what its refs need.
+      if (catalog.joinsTransactions) yield* surely("plan the removal of orphans", 0, repository.enqueueOrphans())
     })
 
     if (options.isOnlyNode) {

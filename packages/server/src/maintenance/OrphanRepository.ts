@@ -6,8 +6,11 @@ import { toJsonb } from "../sql/Jsonb.ts"
 
 type Sql = SqlError.SqlError
 
-/** Metadata files asked for at once. */
-const rootPage = 5_000
+/**
+ * Metadata files asked for at once: in one statement, as far as memory allows, because one statement sees one moment. Between two a
+ * branch could move to a version behind the page, and its files would count as unreachable until the next sweep.
+ */
+const rootPage = 1_000_000
 
 /** The run that a file's name begins with: `<run id>-…` (data and metadata), `00012-<run id>-…` (metadata files). */
 const runIdIn = /^(?:\d{5,}-|snap-\d+-)?([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})/
@@ -91,19 +94,7 @@ export class OrphanRepository extends Context.Service<
       })
 
       const rootsAfter = (after: string) => sql<{ readonly location: string }>`
-        select location
-        from (
-          (select distinct metadata_location as location from catalog_table
-           where metadata_location > ${after} order by 1 limit ${rootPage}::integer)
-          union
-          (select distinct metadata_location from catalog_version
-           where metadata_location > ${after} order by 1 limit ${rootPage}::integer)
-          union
-          (select distinct metadata_location from catalog_override
-           where metadata_location > ${after} order by 1 limit ${rootPage}::integer)
-        ) as roots
-        order by 1
-        limit ${rootPage}::integer`
+        select location from catalog_reachable(${after}, ${rootPage}::integer) as location`
       const roots = Stream.paginate("", (after) =>
         Effect.map(rootsAfter(after), (rows) => {
           const locations = rows.map(({ location }) => location)

@@ -15,7 +15,7 @@ import {
   type TableCommit,
   TestPostgres,
 } from "@rat/lakehouse"
-import { Effect, Layer, Ref, Stream } from "effect"
+import { DateTime, Effect, Layer, Ref, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { migrations } from "../sql/migrations.ts"
 import { MaintenanceSettings } from "./MaintenanceSettings.ts"
@@ -102,6 +102,8 @@ const makeWorld = Effect.fnUntraced(function* (seed: number) {
   /** What each ref sees of each table; versions of main stay restorable. */
   const refs = new Map<string, Map<number, string>>([["main", new Map()]])
   const versions = new Set<string>()
+  /** Main's versions as of a branch's base stay with it: merging asks whether main still has them. */
+  const bases = new Map<string, ReadonlyArray<string>>()
 
   const objectsOf = Effect.fnUntraced(function* (made: TableCommit) {
     // Written down by the model from the files that this commit made, not by walking manifests.
@@ -203,12 +205,14 @@ const makeWorld = Effect.fnUntraced(function* (seed: number) {
         const name = `${namespace}/b${++files}`
         yield* catalog.createBranch(RefName.make(name), { from: mainRef })
         refs.set(name, new Map(refs.get("main")))
+        bases.set(name, [...refs.get("main")!.values()])
         return
       }
       case 1:
         if (someBranch === undefined) return
         yield* catalog.deleteRef(RefName.make(someBranch))
         refs.delete(someBranch)
+        bases.delete(someBranch)
         return
       case 2:
       case 3:
@@ -225,11 +229,24 @@ const makeWorld = Effect.fnUntraced(function* (seed: number) {
     }
   })
 
+  /** What main replaced is forgotten, but for what branches see. */
+  const prune = Effect.gen(function* () {
+    const before = DateTime.add(yield* DateTime.now, { minutes: 1 })
+    // A call goes on where the last one ended: two see everything.
+    yield* Effect.repeat(catalog.prune(before, 1_000_000), { times: 2 })
+    versions.clear()
+    for (const location of refs.get("main")!.values()) versions.add(location)
+  })
+
   const needed = () => {
-    const roots = new Set([...versions, ...[...refs.values()].flatMap((pointers) => [...pointers.values()])])
+    const roots = new Set([
+      ...versions,
+      ...[...bases.values()].flat(),
+      ...[...refs.values()].flatMap((pointers) => [...pointers.values()]),
+    ])
     return new Set([...roots].flatMap((root) => [...needs.get(root)!]).map(store.keyOf))
   }
-  return { namespace, step, needed }
+  return { namespace, step, prune, needed }
 })
 
 layer(Test, { excludeTestServices: true })("Orphans", (it) => {
@@ -241,6 +258,7 @@ layer(Test, { excludeTestServices: true })("Orphans", (it) => {
           const world = yield* makeWorld(seed)
           for (let round = 0; round < 4; round++) {
             for (let steps = 0; steps < 12; steps++) yield* world.step()
+            if (round % 2 === 1) yield* world.prune
             const before = new Set(yield* keysBelow(`${world.namespace}/`))
             yield* Effect.sleep(5) // objects must be older than the moment of the sweep
             yield* sweep(0)

@@ -80,6 +80,11 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_LEASE_SECONDS", "10", "A run whose runner is silent for this long goes to another one."),
   row("RAT_MAX_ATTEMPTS", "3", "Attempts of a run whose runners die."),
   row("RAT_BRANCH_HOURS", "24", "How long the branch of a failed or cancelled run can be read."),
+  row(
+    "RAT_CATALOG_RETENTION_HOURS",
+    "168",
+    "How long older states of main can be restored and dropped tables brought back.",
+  ),
   row("RAT_MAX_LOG_LINES", "10000", "Lines kept of one run's log."),
   row("RAT_RUNS_MAX_PER_PIPELINE", "100", "Finished runs kept of one pipeline."),
   row("RAT_RUNS_MAX_AGE_DAYS", "90", "Days a finished run is kept."),

@@ -283,24 +283,26 @@ export const makeEnd = Effect.gen(function* () {
       // Where both sides only added rows, the run's rows are put upon main's version instead of being computed again.
       const publishRebased = (
         attempt: number,
+        tables: ReadonlyArray<string>,
       ): Effect.Effect<void, LeaseLost | PublishConflict | RefNotFound | SqlError.SqlError> =>
-        publishOnce.pipe(
-          Effect.catchTag("CatalogConflict", ({ tables }) => {
-            const conflict = new PublishConflict({ runId: lease.runId, tables })
-            if (attempt >= maxRebases) return Effect.fail(conflict)
-            return Effect.flatMap(rebase.branch(branch, tables.map(tableKeyOf)), (reasons) =>
-              reasons.length === 0
-                ? Effect.andThen(pauseAfter(attempt), publishRebased(attempt + 1))
-                : Effect.andThen(
-                    Effect.logInfo("A run's changes do not fit what its table is now").pipe(
-                      Effect.annotateLogs({ run_id: lease.runId, reason: reasons[0]!.reason }),
-                    ),
-                    Effect.fail(conflict),
-                  ),
+        Effect.gen(function* () {
+          const conflict = new PublishConflict({ runId: lease.runId, tables })
+          if (attempt > maxRebases) return yield* conflict
+          const reasons = yield* rebase.branch(branch, tables.map(tableKeyOf))
+          if (reasons.length > 0) {
+            yield* Effect.logInfo("A run's changes do not fit what its table is now").pipe(
+              Effect.annotateLogs({ run_id: lease.runId, reason: reasons[0]!.reason }),
             )
-          }),
-        )
-      return yield* publishRebased(0).pipe(
+            return yield* conflict
+          }
+          yield* publishOnce.pipe(
+            Effect.catchTag("CatalogConflict", (again) =>
+              Effect.andThen(pauseAfter(attempt), publishRebased(attempt + 1, again.tables)),
+            ),
+          )
+        })
+      return yield* publishOnce.pipe(
+        Effect.catchTag("CatalogConflict", ({ tables }) => rebase.inTurn(tables, publishRebased(1, tables))),
         // Only the end of its run ends a run's branch: somebody deleted it by hand, or the runner named a wrong one.
         Effect.catchTag("RefNotFound", (missing) => Effect.die(missing)),
       )

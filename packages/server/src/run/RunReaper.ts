@@ -1,10 +1,13 @@
 import { Catalog } from "@rat/lakehouse"
-import { Duration, Effect, Layer } from "effect"
+import { DateTime, Duration, Effect, Layer } from "effect"
 import { RunRepository } from "./RunRepository.ts"
 import { RunSettings } from "./RunSettings.ts"
 
 /** Branches taken in one call. */
 const branchPage = 100
+
+/** Versions of tables that one step of retention looks at. */
+const versionPage = 10_000
 
 /** A lease that runs out is noticed this much later, which saves looking again a moment too early. */
 const slackMs = 20
@@ -48,6 +51,12 @@ const make = (options: { readonly isOnlyNode: boolean }) =>
           Effect.map(catalog.collectExpired(branchPage), (names) => names.length),
         ),
       )
+      // A step a minute: a pass over a million versions takes less than two hours, and no step is long.
+      const before = DateTime.subtract(yield* DateTime.now, { hours: settings.catalogRetentionHours })
+      const forgotten = yield* surely("forget old versions of tables", 0, catalog.prune(before, versionPage))
+      if (forgotten > 0) {
+        yield* Effect.logDebug("Forgot old versions of tables").pipe(Effect.annotateLogs({ versions: forgotten }))
+      }
       yield* Effect.sleep("1 minute")
     })
 

@@ -12,6 +12,8 @@ const config = Config.all({
   maxAttempts: wholeNumber("RAT_MAX_ATTEMPTS", 3),
   /** How long the branch of a failed or cancelled run can be read. */
   branchHours: wholeNumber("RAT_BRANCH_HOURS", 24, 0),
+  /** How long main's replaced versions and dropped tables can be gone back to; what a branch or tag sees stays longer. */
+  catalogRetentionHours: wholeNumber("RAT_CATALOG_RETENTION_HOURS", 168, 1),
   /** Lines kept of one run's log; what comes after them is dropped. */
   maxLogLines: wholeNumber("RAT_MAX_LOG_LINES", 10_000),
   runsMaxPerPipeline: wholeNumber("RAT_RUNS_MAX_PER_PIPELINE", 100),

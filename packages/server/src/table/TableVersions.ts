@@ -121,8 +121,11 @@ export const makeTableVersions = Effect.gen(function* () {
       yield* move(ref, `drop ${key}`, { key, expected: metadataLocation, next: null })
     }),
 
-    dropped: Effect.fn("TableVersions.dropped")(function* (namespace: NamespaceName | undefined) {
-      const found = yield* catalog.dropped(namespace === undefined ? {} : { namespace })
+    dropped: Effect.fn("TableVersions.dropped")(function* (
+      namespace: NamespaceName | undefined,
+      ref: RefName = mainRef,
+    ) {
+      const found = yield* catalog.dropped(namespace === undefined ? { ref } : { namespace, ref })
       return found.map(
         ({ droppedAt, pointer }) =>
           new DroppedTableInfo({
@@ -134,15 +137,15 @@ export const makeTableVersions = Effect.gen(function* () {
       )
     }),
 
-    undrop: Effect.fn("TableVersions.undrop")(function* (at: Key) {
+    undrop: Effect.fn("TableVersions.undrop")(function* (at: Key, ref: RefName = mainRef) {
       const key = new TableKey(at)
-      if ((yield* catalog.table(mainRef, key)) !== null) return yield* new TableExists({ table: key.toString() })
-      const found = (yield* catalog.dropped({ namespace: key.namespace })).find(
+      if ((yield* catalog.table(ref, key)) !== null) return yield* new TableExists({ table: key.toString(), ref })
+      const found = (yield* catalog.dropped({ namespace: key.namespace, ref })).find(
         ({ pointer }) => pointer.key.toString() === key.toString(),
       )
-      if (found === undefined) return yield* new TableNotFound({ table: key.toString(), ref: mainRef })
+      if (found === undefined) return yield* new TableNotFound({ table: key.toString(), ref })
       const { metadataLocation, rowCount, sizeBytes, snapshotId } = found.pointer
-      yield* move(mainRef, `undrop ${key}`, {
+      yield* move(ref, `undrop ${key}`, {
         key,
         expected: null,
         next: { metadataLocation, rowCount, sizeBytes, snapshotId },

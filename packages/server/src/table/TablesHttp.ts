@@ -1,13 +1,17 @@
-import { Api, pageOf, TableMetadata } from "@rat/domain"
+import { Api, DiffRequest, pageOf, TableKey, TableMetadata } from "@rat/domain"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { wired } from "../http/ErrorEnvelope.ts"
 import { QueryAnswers } from "../query/QueryAnswers.ts"
+import { QueryClient } from "../query/QueryClient.ts"
 import { TableMetadataRepository } from "./TableMetadataRepository.ts"
 import { makeTableVersions } from "./TableVersions.ts"
 import { makeTableView } from "./TableView.ts"
 
 const previewRows = { fallback: 50, most: 1000 }
+
+/** Rows of each kind in the sample of a diff. */
+const diffRows = 20
 
 const previewLimit = (text: string | undefined): number => {
   const limit = Number.parseInt(text ?? "", 10)
@@ -25,6 +29,7 @@ export const TablesHttp = HttpApiBuilder.group(
     const written = yield* TableMetadataRepository
     const answers = yield* QueryAnswers
     const versions = yield* makeTableVersions
+    const queries = yield* QueryClient
     return handlers.handleAll({
       list: ({ query }) =>
         wired(view.list(query.branch, only({ namespace: query.namespace, layer: query.layer }), pageOf(query))),
@@ -63,8 +68,22 @@ export const TablesHttp = HttpApiBuilder.group(
           ),
         ),
       drop: ({ params, query }) => wired(versions.drop(params, query.branch)),
-      dropped: ({ query }) => wired(Effect.map(versions.dropped(query.namespace), (tables) => ({ tables }))),
-      undrop: ({ params }) => wired(Effect.andThen(versions.undrop(params), view.detail(params, undefined))),
+      dropped: ({ query }) =>
+        wired(Effect.map(versions.dropped(query.namespace, query.branch), (tables) => ({ tables }))),
+      undrop: ({ params, query }) =>
+        wired(Effect.andThen(versions.undrop(params, query.branch), view.detail(params, query.branch))),
+      diff: ({ params, payload }) =>
+        wired(
+          queries.Diff(
+            new DiffRequest({
+              table: new TableKey(params),
+              a: payload.a,
+              b: payload.b,
+              key: payload.key ?? null,
+              limit: payload.limit ?? diffRows,
+            }),
+          ),
+        ),
     })
   }),
 )

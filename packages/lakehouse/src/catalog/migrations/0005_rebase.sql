@@ -170,20 +170,19 @@ create table catalog_horizon (
 insert into catalog_horizon (replaced_before) values ('-infinity');
 
 -- What the key's versions look like one by one, `p_limit` at most, after (`p_namespace`, …, `p_commit`); those that were
--- replaced before `p_before` (dropped before `p_dropped_before`) and that no ref sees are deleted. Answers with the last row that was
+-- replaced (or dropped) before `p_before` and that no ref sees are deleted. Answers with the last row that was
 -- looked at (null: none was left), and how many went.
 create function catalog_prune_versions(
-  p_before timestamptz, p_dropped_before timestamptz,
-  p_namespace text, p_layer text, p_name text, p_commit bigint, p_limit integer
+  p_before timestamptz, p_namespace text, p_layer text, p_name text, p_commit bigint, p_limit integer
 ) returns table (o_namespace text, o_layer text, o_name text, o_commit bigint, o_deleted integer)
 language plpgsql set enable_seqscan = off as $$
 begin
   -- Whoever makes a ref of an older commit waits until its versions are kept or gone.
   perform pg_advisory_xact_lock(hashtext('catalog_horizon'));
-  update catalog_horizon set replaced_before = greatest(replaced_before, p_before, p_dropped_before);
+  update catalog_horizon set replaced_before = greatest(replaced_before, p_before);
   return query
     with looked_at as materialized (
-      select v.namespace, v.layer, v.name, v.commit_id, v.xid, v.metadata_location
+      select v.namespace, v.layer, v.name, v.commit_id, v.xid
       from catalog_version v
       where (v.namespace, v.layer, v.name, v.commit_id) > (p_namespace, p_layer, p_name, p_commit)
       order by v.namespace, v.layer, v.name, v.commit_id
@@ -192,14 +191,14 @@ begin
       delete from catalog_version v
       using looked_at l
       cross join lateral (
-        select n.commit_id, n.xid, n.updated_at, n.metadata_location
+        select n.commit_id, n.xid, n.updated_at
         from catalog_version n
         where n.namespace = l.namespace and n.layer = l.layer and n.name = l.name and n.commit_id > l.commit_id
         order by n.commit_id
         limit 1
       ) n
       where v.namespace = l.namespace and v.layer = l.layer and v.name = l.name and v.commit_id = l.commit_id
-        and n.updated_at < case when n.metadata_location is null then p_dropped_before else p_before end
+        and n.updated_at < p_before
         -- Commits of one table become visible in their order: a ref sees this one as the newest if it does not see the next.
         and not exists (
           select
