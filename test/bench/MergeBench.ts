@@ -20,7 +20,7 @@ import {
   type TableVersion,
 } from "@rat/lakehouse"
 import { Effect, Layer, Ref, References } from "effect"
-import { pyIceberg } from "../interop/PyIcebergInstall.ts"
+import { pyIceberg } from "../interop/Install.ts"
 import { type Bench, type BenchResult, median } from "./Bench.ts"
 import { deltaLake } from "./DeltaLakeInstall.ts"
 import { benchEngine, mergeInto, scanMs } from "./MergeTable.ts"

@@ -8,7 +8,7 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { icebergRead } from "icebird"
 import { freePort, type RatProcess, startRat } from "../support/RatProcess.ts"
-import { pyIceberg, runScript } from "./PyIcebergInstall.ts"
+import { pyIceberg, runScript } from "./Install.ts"
 
 /*
  * Every table of the demo, read from its metadata file by readers that share no code with ours, has the rows that the

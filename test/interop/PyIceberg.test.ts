@@ -17,7 +17,7 @@ import {
   writtenFiles,
 } from "@rat/lakehouse"
 import { Effect, Layer } from "effect"
-import { pyIceberg, runScript } from "./PyIcebergInstall.ts"
+import { pyIceberg, runScript } from "./Install.ts"
 
 /* Our tables read by PyIceberg, and PyIceberg's by us; skipped with the reason where it cannot be installed. */
 const installed = await pyIceberg()

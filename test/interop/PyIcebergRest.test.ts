@@ -3,7 +3,7 @@ import { mainRef, RefName } from "@rat/domain"
 import { Catalog, PgConfig, PostgresCatalog, TestPostgres } from "@rat/lakehouse"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { type TestNode, testNode } from "../support/TestNode.ts"
-import { pyIceberg, runScript } from "./PyIcebergInstall.ts"
+import { pyIceberg, runScript } from "./Install.ts"
 
 /* PyIceberg as a client of the Iceberg REST endpoint; skipped with the reason where it cannot be installed. */
 const installed = await pyIceberg()

@@ -33,7 +33,14 @@ export class Pipelines {
   }
 
   /** The published table stays. */
-  delete(namespace: string, layer: Layer, name: string, call?: CallOptions): Promise<void> {
-    return this.#transport.json("pipelines", "delete", { params: { namespace, layer, name } }, call)
+  /** The published table stays, unless `tables` is `drop`; then it can be brought back for some time. */
+  delete(
+    namespace: string,
+    layer: Layer,
+    name: string,
+    call?: CallOptions & Query<"pipelines", "delete">,
+  ): Promise<void> {
+    const query = call?.tables === undefined ? {} : { tables: call.tables }
+    return this.#transport.json("pipelines", "delete", { params: { namespace, layer, name }, query }, call)
   }
 }

@@ -50,11 +50,14 @@ export class PipelinesApi extends HttpApiGroup.make("pipelines")
       error: commonErrors,
     }).annotate(OpenApi.Summary, "Change description, type or owner"),
   )
-  /** Soft delete. The published table and its history stay; so do the files' contents that runs point to. */
+  /** Soft delete. The files' contents that runs point to stay. */
   .add(
-    HttpApiEndpoint.delete("delete", path, { params, success: HttpApiSchema.NoContent, error: commonErrors }).annotate(
-      OpenApi.Summary,
-      "Delete a pipeline; its table stays",
-    ),
+    HttpApiEndpoint.delete("delete", path, {
+      params,
+      /** What happens to the published table: `keep` (default), or `drop`, after which it can be brought back for some time. */
+      query: { tables: Schema.optional(Schema.Literals(["keep", "drop"])) },
+      success: HttpApiSchema.NoContent,
+      error: commonErrors,
+    }).annotate(OpenApi.Summary, "Delete a pipeline; its table stays unless asked otherwise"),
   )
   .prefix("/api/v1/pipelines") {}

@@ -102,10 +102,11 @@ export class TablesApi extends HttpApiGroup.make("tables")
       payload: Schema.Struct({
         a: TableState,
         b: TableState,
-        /** Columns that tell rows apart; default: the table's identifier fields. Without any, rows are only added or removed. */
-        key: Schema.optional(Schema.Array(Schema.String).check(Schema.isNonEmpty(), Schema.isMaxLength(32))),
+        /** Columns that tell rows apart; default: the table's identifier fields. An empty list compares whole rows: none are changed. */
+        key: Schema.optional(Schema.Array(Schema.String).check(Schema.isMaxLength(32))),
         /** Rows of each kind in the sample: 0..1000, default 20. */
         limit: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 }))),
+        timeout_ms: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
       }),
       success: TableDiff,
       error: [...commonErrors, DeadlineExceeded],

@@ -136,10 +136,12 @@ export class DiffRequest extends Schema.Class<DiffRequest>("rat/domain/DiffReque
   table: TableKey,
   a: TableState,
   b: TableState,
-  /** Null: the identifier fields of `b`. */
+  /** Null: the identifier fields of `b`. Empty: whole rows. */
   key: Schema.NullOr(Schema.Array(Schema.String)),
   /** Most rows of each kind in the sample. */
   limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+  /** Absent takes the server's limit, which is also the most. */
+  timeoutMs: Schema.optional(Schema.Int),
 }) {}
 
 /** What the API role asks of the query role. Ending the stream early cancels the statement. */

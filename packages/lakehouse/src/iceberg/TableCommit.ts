@@ -10,7 +10,7 @@ import { summarise } from "./ManifestSummary.ts"
 import { encodeMetadata } from "./MetadataJson.ts"
 import { partitionFields, specOf } from "./PartitionSpec.ts"
 import { assignRowIds, rowsWithoutIds } from "./RowLineage.ts"
-import { minus, plus, summaryOf, type Totals, totalsOf } from "./SnapshotSummary.ts"
+import { minus, noTotals, plus, summaryOf, type Totals, totalsOf, totalsOfSummary } from "./SnapshotSummary.ts"
 import type { SnapshotChange, TableChange } from "./TableChange.ts"
 import type { Snapshot, TableMetadata } from "./TableMetadata.ts"
 
@@ -61,12 +61,15 @@ export const planCommit = (
   if (Result.isFailure(prepared)) return Result.fail(prepared.failure)
   const table = prepared.success
   if (change.snapshot === null) {
+    // The updates may have made another snapshot the current one.
+    const current = table.snapshots.find((snapshot) => snapshot.snapshotId === table.currentSnapshotId)
+    const totals = current === undefined ? noTotals : (totalsOfSummary(current.summary) ?? noTotals)
     return Result.succeed({
       metadataLocation,
       metadata: table,
       metadataBytes: encodeMetadata(table),
       snapshotId: table.currentSnapshotId,
-      totals: base.totals,
+      totals,
       manifests: [],
       manifestList: null,
     })

@@ -32,11 +32,7 @@ export interface Evolved {
 }
 
 /** The table's columns after a run; null when the run is refused. `fresh` makes identities. */
-export const evolveInModel = (
-  base: ModelVersion | null,
-  wish: ModelEvolution,
-  fresh: () => number,
-): Evolved | null => {
+export const evolveInModel = (base: ModelVersion | null, wish: ModelEvolution, fresh: () => number): Evolved | null => {
   const formatVersion = wish.formatVersion ?? base?.formatVersion ?? 2
   if (base !== null && formatVersion < base.formatVersion) return null
   const all = [...wish.result, ...wish.added.map((name): ResultColumn => ({ name, kind: "moment", isWide: false }))]

@@ -49,6 +49,8 @@ const types: Readonly<Record<Kind, readonly [narrow: string, wide: string]>> = {
   moment: ["TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITH TIME ZONE"],
 }
 
+export const canWiden = (kind: Kind): boolean => types[kind][0] !== types[kind][1]
+
 export const duckTypeOfColumn = ({ isWide, kind }: Pick<ModelColumn, "kind" | "isWide">): string =>
   types[kind][isWide ? 1 : 0]
 

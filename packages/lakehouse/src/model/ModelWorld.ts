@@ -62,28 +62,35 @@ export const branchInModel = (world: ModelWorld, from: string, kind: "branch" | 
     tables: new Map(tablesOf(world, from)),
     departures: new Map(departures),
     touched: new Set(source?.touched),
-    onto: new Map(source?.onto),
+    onto: new Map(),
     isExpired: false,
   }
 }
 
-/** Tables of a branch that main has moved since. */
+/** Tables that a merge of the branch would move: where both sides came to the same version, there is nothing to do. */
+export const changedTables = (world: ModelWorld, branch: ModelRef): ReadonlyArray<string> =>
+  [...branch.touched].filter(
+    (table) => branch.tables.get(table)?.metadataLocation !== world.main.get(table)?.metadataLocation,
+  )
+
+/** Those of them that main has moved since. */
 export const movedTables = (world: ModelWorld, branch: ModelRef): ReadonlyArray<string> =>
-  [...branch.touched].filter((table) => {
+  changedTables(world, branch).filter((table) => {
     const onto = branch.onto.get(table)
     const isOnto = onto !== undefined && world.main.get(table)?.metadataLocation === onto.metadataLocation
     return !isOnto && (world.moves.get(table) ?? 0) !== branch.departures.get(table)!.moves
   })
 
-/** The versions between a version and an older one of its line, the newest first; null when the older is not of its line. */
-export const versionsSince = (
-  version: ModelVersion,
-  base: ModelVersion | undefined,
-): ReadonlyArray<ModelVersion> | null => {
-  const found: Array<ModelVersion> = []
-  for (let at: ModelVersion | null = version; at !== base; at = at.parent) {
-    if (at === null) return null
-    found.push(at)
-  }
-  return found
+const lineOf = (version: ModelVersion): ReadonlyArray<ModelVersion> => {
+  const line: Array<ModelVersion> = []
+  for (let at: ModelVersion | null = version; at !== null; at = at.parent) line.push(at)
+  return line
+}
+
+/** Where two lines of versions part, and the versions of each since, the newest first; null when they never were one. */
+export const partingOf = (ours: ModelVersion, theirs: ModelVersion) => {
+  const [left, right] = [lineOf(ours), lineOf(theirs)]
+  const base = left.find((version) => right.includes(version))
+  if (base === undefined) return null
+  return { base, ours: left.slice(0, left.indexOf(base)), theirs: right.slice(0, right.indexOf(base)) }
 }

@@ -1,6 +1,6 @@
 import { quoteText } from "../scan/SqlText.ts"
 import type { ModelDefault, ResultColumn } from "./ModelEvolution.ts"
-import { duckTypeOfColumn, type Kind, type ModelVersion } from "./ModelTable.ts"
+import { canWiden, duckTypeOfColumn, type Kind, type ModelVersion } from "./ModelTable.ts"
 
 /** Numbers below a limit. */
 export type Dice = (below: number) => number
@@ -81,7 +81,10 @@ export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
   }
   let rename: RandomRun["rename"] = null
   if (base !== null) {
-    if (dice(8) === 0) change(dice(result.length), { isWide: true })
+    if (dice(8) === 0) {
+      const at = dice(result.length)
+      if (canWiden(result[at]!.kind)) change(at, { isWide: true })
+    }
     if (dice(10) === 0 && result.length > 2) result = result.toSpliced(dice(result.length), 1)
     if (dice(10) === 0 && free.length > 0) {
       const at = dice(result.length)
@@ -106,9 +109,11 @@ export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
     const found = defaults.find((each) => each.kind === kind)
     if (found !== undefined) named.set(name, found)
   }
-  const isFew = (base?.rows.length ?? 0) > 60
+  const isMuch = (base?.rows.length ?? 0) > 60
+  // Branches whose tables only got rows are merged where others are refused: they should be frequent.
+  const isPlainAppend = dice(3) === 0
   return {
-    strategy: isFew && dice(3) === 0 ? "full_refresh" : strategy,
+    strategy: isMuch && dice(3) === 0 ? "full_refresh" : isPlainAppend ? "append_only" : strategy,
     result,
     rows: Array.from({ length: dice(7) === 0 ? 0 : dice(9) }, () => result.map((column) => value(dice, column))),
     onChange: dice(12) === 0 ? pick(dice, ["fail", "ignore"] as const) : "evolve",
@@ -116,9 +121,9 @@ export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
     rename,
     defaults: named,
     formatVersion: dice(12) === 0 ? pick(dice, [2, 3] as const) : null,
-    dedup: dice(2) === 0,
+    dedup: !isPlainAppend && dice(2) === 0,
     closesMissing: dice(3) === 0,
-    folds: dice(2) === 0,
+    folds: !isPlainAppend && dice(2) === 0,
   }
 }
 
@@ -130,4 +135,14 @@ export const queryOf = ({ result, rows }: Pick<RandomRun, "result" | "rows">): s
   )
   const columns = result.map(({ name }) => `"${name}"`).join(", ")
   return `select ${list} from (values ${lines.join(", ")}) as t(rat_model_order, ${columns}) where ${rows.length > 0} order by rat_model_order`
+}
+
+const toldColumn = (column: ResultColumn) => `${column.name} ${duckTypeOfColumn(column)}`
+
+/** A run in one line, for the log of a failure. */
+export const toldRun = (run: RandomRun, base: ModelVersion | null): string => {
+  const table = base === null ? "nothing" : `v${base.formatVersion} (${base.columns.map(toldColumn).join(", ")})`
+  const { defaults, dedup, result, rows, strategy, ...rest } = run
+  const settings = { ...rest, defaults: [...defaults.keys()], ...(strategy === "append_only" ? { dedup } : {}) }
+  return `${strategy} into ${table} of (${result.map(toldColumn).join(", ")}) ${JSON.stringify(rows)} with ${JSON.stringify(settings)}`
 }

@@ -1,4 +1,4 @@
-import type { CommitId, TableKey } from "@rat/domain"
+import { type CommitId, CommitNotFound, mainRef, type TableKey } from "@rat/domain"
 import { DateTime, Effect } from "effect"
 import type { Catalog, DroppedTable } from "../catalog/Catalog.ts"
 import { celText, idOf, isMissing, property, refPath, tablesOf } from "./NessieApi.ts"
@@ -6,7 +6,7 @@ import { type NessieRefused, unexpected } from "./NessieClient.ts"
 import { elementsOf, type NessieReads } from "./NessieReads.ts"
 import type { NessieVersions } from "./NessieVersions.ts"
 
-/** Newest commits of main that dropped something, among which dropped tables are looked for. */
+/** Newest commits of a ref that dropped something, among which dropped tables are looked for. */
 const maxDrops = 1000
 
 const orUnexpected = <A, E, R>(effect: Effect.Effect<A, E | NessieRefused, R>) =>
@@ -32,11 +32,13 @@ export const makeNessiePast = (reads: NessieReads, versions: NessieVersions) => 
 
   const at: Catalog["Service"]["at"] = Effect.fn("Catalog.at")(function* (commit, filter) {
     const hash = yield* hashOf(commit)
-    return hash === undefined ? [] : yield* reads.tablesAt(hash, filter)
+    if (hash === undefined) return yield* new CommitNotFound({ commit: String(commit) })
+    return yield* reads.tablesAt(hash, filter)
   }, orUnexpected)
 
   const dropped: Catalog["Service"]["dropped"] = Effect.fn("Catalog.dropped")(function* (filter = {}) {
-    const entries = yield* reads.log(refPath("main"), {
+    const path = refPath(filter.ref ?? mainRef)
+    const entries = yield* reads.log(path, {
       limit: maxDrops,
       filter: "operations.exists(op, op.type == 'DELETE')",
     })

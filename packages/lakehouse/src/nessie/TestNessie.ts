@@ -3,7 +3,6 @@ import { existsSync, readdirSync } from "node:fs"
 import { mkdir, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { Effect } from "effect"
 
 /** A real Nessie server for tests; its state is in memory and goes with it. Test support only. */
 
@@ -14,7 +13,7 @@ const minJava = 21
 const cache = join(import.meta.dirname, "..", "..", "..", "..", ".cache", "interop", "nessie")
 const jar = join(cache, `nessie-quarkus-${version}-runner.jar`)
 
-export type Found<A> = { readonly found: A } | { readonly reason: string }
+export type FoundNessie<A> = { readonly found: A } | { readonly reason: string }
 
 const majorOf = async (java: string): Promise<number> => {
   try {
@@ -28,7 +27,7 @@ const majorOf = async (java: string): Promise<number> => {
 const javaFolders = ["/usr/lib/jvm", "/Library/Java/JavaVirtualMachines"]
 
 /** A Java that is new enough: the one that is set, the first one on the PATH, or one beside it. */
-const findJava = async (): Promise<Found<string>> => {
+const findJava = async (): Promise<FoundNessie<string>> => {
   const home = process.env.JAVA_HOME
   const beside = javaFolders
     .filter((folder) => existsSync(folder))
@@ -43,8 +42,11 @@ const findJava = async (): Promise<Found<string>> => {
 }
 
 /** 245 MB from Maven's central repository into `.cache/interop`, once a machine. */
-const findJar = async (): Promise<Found<string>> => {
+const findJar = async (): Promise<FoundNessie<string>> => {
   if (existsSync(jar)) return { found: jar }
+  if (process.env.RAT_INTEROP_NESSIE !== "1") {
+    return { reason: "the server takes 245 MB; `npm run interop` or RAT_INTEROP_NESSIE=1 has it" }
+  }
   const folder = join(cache, `download-${process.pid}`)
   await mkdir(folder, { recursive: true })
   try {
@@ -75,7 +77,7 @@ export interface Nessie {
 }
 
 /** Starts a server on a free port and waits until it listens. */
-export const startNessie = async (): Promise<Found<Nessie>> => {
+export const startNessie = async (): Promise<FoundNessie<Nessie>> => {
   const java = await findJava()
   if ("reason" in java) return java
   const server = await findJar()
@@ -115,14 +117,10 @@ export const startNessie = async (): Promise<Found<Nessie>> => {
   return { reason: `the server did not start: ${log.trim().split("\n").at(-1)}` }
 }
 
-const stop = ({ process: child }: Nessie) =>
+/** Ends it at once: nothing of it is kept. */
+export const stopNessie = ({ process: child }: Nessie) =>
   new Promise<void>((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) return resolve()
     child.once("exit", () => resolve())
     child.kill("SIGKILL")
   })
-
-/** The server for as long as the scope. */
-export const scopedNessie = Effect.acquireRelease(Effect.promise(startNessie), (nessie) =>
-  "found" in nessie ? Effect.promise(() => stop(nessie.found)) : Effect.void,
-)

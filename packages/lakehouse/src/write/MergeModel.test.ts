@@ -153,14 +153,17 @@ layer(TestMerges, { excludeTestServices: true })("MergeModel", (it) => {
               hasExtra ||= round > 2 && random(3) === 0
               isWide ||= round > 3 && random(4) === 0
               const lacks = variant.strategy !== "full_refresh" && base !== null && random(6) === 0
-              const rows = Array.from({ length: base === null ? 60 : random(8) === 0 ? 0 : random(12) }, (_, order) => ({
-                o: String(order),
-                k1: cell(keys),
-                k2: cell(["null", "'a'", "'b'", "'ä'", "''"]),
-                v: cell(["null", "1", "2", ...(isWide ? ["9000000000"] : [])]),
-                p: cell(["null", "10", "20"]),
-                extra: cell(["null", "true", "false"]),
-              }))
+              const rows = Array.from(
+                { length: base === null ? 60 : random(8) === 0 ? 0 : random(12) },
+                (_, order) => ({
+                  o: String(order),
+                  k1: cell(keys),
+                  k2: cell(["null", "'a'", "'b'", "'ä'", "''"]),
+                  v: cell(["null", "1", "2", ...(isWide ? ["9000000000"] : [])]),
+                  p: cell(["null", "10", "20"]),
+                  extra: cell(["null", "true", "false"]),
+                }),
+              )
               const types: Record<string, string> = {
                 k1: "integer",
                 k2: "varchar",

@@ -100,6 +100,33 @@ layer(TestMerges, { excludeTestServices: true })("Merge", (it) => {
     }),
   )
 
+  it.effect("snapshot drops the partitions that come anew without reading them, NULL among them", () =>
+    Effect.gen(function* () {
+      const test = { name: "replaced", strategy: "snapshot", settings: { partitionColumn: "p" } } as const
+      const partitionBy = [{ column: "p", transform: "identity" }]
+      const base = yield* mergeTable({
+        ...test,
+        base: null,
+        partitionBy,
+        query: "select i as id, nullif('p' || i % 4, 'p3') as p from range(40) t(i)",
+      })
+      const store = yield* ObjectStore
+      const { data } = yield* Effect.flatMap(IcebergTable, (tables) => tables.files(base.metadata))
+      const replaced = data.filter(({ partition }) => partition[0] === null || partition[0] === "p1")
+      assert.strictEqual(replaced.length, 2)
+      yield* store.remove(replaced.map(({ filePath }) => store.keyOf(filePath)))
+      const made = yield* mergeTable({
+        ...test,
+        base,
+        query: "select 100 as id, 'p1' as p union all select 101, null",
+        folds: false,
+      })
+      assert.deepStrictEqual(made.merged.rows, { staged: 2, added: 2, removed: 20 })
+      assert.strictEqual(made.merged.files.removed, 2)
+      assert.strictEqual(yield* count(made.metadataLocation), 22)
+    }),
+  )
+
   it.effect("NaN, -0 and NULL keys equal themselves; keys that are no plain values or no columns are refused", () =>
     Effect.gen(function* () {
       const name = "odd_keys"
@@ -298,7 +325,7 @@ layer(TestMerges, { excludeTestServices: true })("Merge", (it) => {
           settings: { uniqueKey: ["k"] },
           query: "select unnest([-1, -2, -3])::integer as id, unnest(['k1', 'k2', 'k9']) as k, 0::integer as p",
         })
-        // Rows 1, 6, 11, 16 have k0 …: four of each; one of k2 was deleted by position.
+        // Each of k0 to k4 had four rows: one of k0 and one of k2 were deleted by position, those of k1 by value.
         assert.strictEqual(made.merged.rows.removed, 3)
         const rows = yield* rowsOf(
           made.metadataLocation,
@@ -385,7 +412,7 @@ layer(TestMerges, { excludeTestServices: true })("Merge", (it) => {
   )
 })
 
-layer(testEngine({ memoryLimit: "96MB", threads: 2 }).pipe(Layer.provideMerge(TestTables)), {
+layer(testEngine({ memoryLimit: "64MB", threads: 2 }).pipe(Layer.provideMerge(TestTables)), {
   excludeTestServices: true,
 })("Merge with little memory", (it) => {
   it.effect(
@@ -393,11 +420,13 @@ layer(testEngine({ memoryLimit: "96MB", threads: 2 }).pipe(Layer.provideMerge(Te
     () =>
       Effect.gen(function* () {
         const name = "large"
-        // 128 bytes of text that do not compress: about 1 GB of rows, in files that are read one after the other.
-        const row = "select i as id, repeat(md5(i::varchar), 4) as text"
+        // 72 bytes a row that do not compress: 648 MB, ten times the memory.
+        const columns = Array.from({ length: 8 }, (_, index) => `(hash(i + ${index * 7919}) >> 1)::bigint as c${index}`)
+        const row = `select i as id, ${columns.join(", ")}`
         let table: TableVersion | null = null
         const parts = 8
-        const rows = 1_000_000
+        const rows = 9_000_000
+        const changed = rows / 40
         for (let part = 0; part < parts; part++) {
           table = yield* mergeTable({
             name,
@@ -410,14 +439,14 @@ layer(testEngine({ memoryLimit: "96MB", threads: 2 }).pipe(Layer.provideMerge(Te
           name,
           base: table,
           ...incremental,
-          query: `select i * 4 as id, 'changed' as text from range(${rows / 4}) t(i)`,
+          query: `select i * 40 as id, ${Array.from({ length: 8 }, (_, index) => `-1::bigint as c${index}`).join(", ")} from range(${changed}) t(i)`,
         })
-        assert.deepStrictEqual(made.merged.rows, { staged: rows / 4, added: rows / 4, removed: rows / 4 })
+        assert.deepStrictEqual(made.merged.rows, { staged: changed, added: changed, removed: changed })
         const [row2] = yield* rowsOf(
           made.metadataLocation,
-          (relation) => `select count(*) as n, count(*) filter (text = 'changed') as changed from ${relation}`,
+          (relation) => `select count(*) as n, count(*) filter (c0 = -1) as changed from ${relation}`,
         )
-        assert.deepStrictEqual([Number(row2!.n), Number(row2!.changed)], [rows, rows / 4])
+        assert.deepStrictEqual([Number(row2!.n), Number(row2!.changed)], [rows, changed])
       }),
     180_000,
   )

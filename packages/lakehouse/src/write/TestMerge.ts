@@ -93,6 +93,8 @@ export interface TestMerge {
   readonly fileSizeBytes?: number
   readonly folds?: boolean
   readonly nowMillis?: number
+  /** Names the run and begins the names of its files; a new one by default. */
+  readonly filePrefix?: string
 }
 
 let merges = 0
@@ -115,7 +117,7 @@ export const prepareMerge = Effect.fnUntraced(function* (test: TestMerge) {
     formatVersion: test.formatVersion ?? null,
   })
   const now = timestampSql(test.nowMillis ?? (yield* Clock.currentTimeMillis))
-  const filePrefix = `run${++merges}`
+  const filePrefix = test.filePrefix ?? `run${++merges}`
   const staged: ReadonlyArray<CopyRow> = yield* engine.run(
     copySql({
       query: stagedQuery(plan.select(test.query), plan.schema, added, now),

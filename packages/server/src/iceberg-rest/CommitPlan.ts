@@ -122,5 +122,3 @@ export const makeCommitPlan = Effect.gen(function* () {
 
   return planned
 })
-
-export type CommitPlan = Effect.Success<typeof makeCommitPlan>

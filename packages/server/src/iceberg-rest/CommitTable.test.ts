@@ -101,6 +101,40 @@ layer(testRest(), { excludeTestServices: true })("Commits over Iceberg REST", (i
     }),
   )
 
+  it.effect("counts rows and bytes itself where a writer leaves the totals out", () =>
+    Effect.gen(function* () {
+      const catalog = yield* Catalog
+      const table = yield* newTestTable()
+      const commit = yield* appendCommit(table.metadata, { rows: 6 })
+      const [added] = commit.updates as unknown as [{ snapshot: { summary: Record<string, string> } }]
+      added.snapshot.summary = { operation: "append" }
+      assert.strictEqual((yield* rest("POST", table.path, commit)).status, 200)
+      const key = new TableKey({ namespace: "default", layer: "silver", name: table.name } as never)
+      assert.deepInclude(yield* catalog.table(mainRef, key), { rowCount: 6, sizeBytes: 100 })
+    }),
+  )
+
+  it.effect("rows of appends that are put upon a newer version get row ids of their own (v3)", () =>
+    Effect.gen(function* () {
+      const table = yield* newTestTable({ "format-version": "3" })
+      const [first, second] = yield* Effect.all([
+        appendCommit(table.metadata, { rows: 3 }),
+        appendCommit(table.metadata, { rows: 4 }),
+      ])
+      yield* rest("POST", table.path, first)
+      const rebased = yield* rest("POST", table.path, second)
+      assert.strictEqual(rebased.status, 200, rebased.text)
+      const { metadata } = rebased.body
+      assert.deepInclude(metadata.snapshots.at(-1), { "first-row-id": 3, "added-rows": 4 })
+      assert.strictEqual(metadata["next-row-id"], 7)
+      const plan = yield* rest("POST", `${table.path}/plan`, {})
+      const ids = plan.body["file-scan-tasks"].map((task: { "data-file": object }) =>
+        Reflect.get(task["data-file"], "first-row-id"),
+      )
+      assert.deepStrictEqual(ids.sort(), [0, 3])
+    }),
+  )
+
   it.effect("of many appends at once none is refused and none is lost", () =>
     Effect.gen(function* () {
       const table = yield* newTestTable()

@@ -1,13 +1,5 @@
 import type { RefName, TableKey } from "@rat/domain"
-import {
-  Catalog,
-  type CatalogConflict,
-  IcebergTable,
-  liveRows,
-  type MetadataUpdate,
-  type TableMetadata,
-  totalsOfSummary,
-} from "@rat/lakehouse"
+import { Catalog, type CatalogConflict, IcebergTable, type MetadataUpdate, type TableMetadata } from "@rat/lakehouse"
 import { Effect, Exit, Schema } from "effect"
 import { makeCommitPlan, type WantedCommit } from "./CommitPlan.ts"
 import { KeyedBatches } from "./KeyedBatches.ts"
@@ -17,6 +9,7 @@ import { bodyAs, noContent, type RestAnswer, type RestCall } from "./RestCall.ts
 import { type RestProblem, refuse } from "./RestFailure.ts"
 import { knownTable, namespaceParts, newTable } from "./RestName.ts"
 import type { PreparedChange, TableCommitter } from "./TableCommitter.ts"
+import type { TablePointers } from "./TablePointers.ts"
 import { decodeRequirements, decodeUpdates } from "./TableUpdateJson.ts"
 import type { ViewRepository } from "./ViewRepository.ts"
 
@@ -40,22 +33,6 @@ const transactionBody = bodyAs(
 
 /** How often a commit starts again because other nodes were faster. Appends win sooner or later; the others see what changed. */
 const maxTries = 60
-
-const totalsOfTable = (metadata: TableMetadata) => {
-  const current = metadata.snapshots.find(({ snapshotId }) => snapshotId === metadata.currentSnapshotId)
-  const totals = current === undefined ? null : totalsOfSummary(current.summary)
-  return {
-    snapshotId: metadata.currentSnapshotId?.toString() ?? null,
-    rowCount: totals === null ? 0 : liveRows(totals),
-    sizeBytes: totals?.sizeBytes ?? 0,
-  }
-}
-
-/** The pointer to a version of a table, its numbers taken from the snapshot's summary. */
-export const pointerTo = (metadataLocation: string, metadata: TableMetadata) => ({
-  metadataLocation,
-  ...totalsOfTable(metadata),
-})
 
 const messageOf = (key: TableKey, isNew: boolean, updates: ReadonlyArray<MetadataUpdate>, commits: number) => {
   const operations = updates.flatMap((update) =>
@@ -92,8 +69,9 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
   readonly namespaces: Namespaces
   readonly committer: TableCommitter
   readonly views: ViewRepository
+  readonly pointers: TablePointers
 }) {
-  const { committer, namespaces, refs, views } = rooms
+  const { committer, namespaces, pointers, refs, views } = rooms
   const catalog = yield* Catalog
   const tables = yield* IcebergTable
   const plan = yield* makeCommitPlan
@@ -114,18 +92,20 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
       .commit({ base, location, runId, updates, snapshot: null })
       .pipe(Effect.catchTag("UpdateRefused", (error) => Effect.fail(refuse("BadRequestException", error.message))))
 
-  const changeOf = (
+  const changeOf = Effect.fnUntraced(function* (
     key: TableKey,
     base: TableVersion | null,
     made: TableVersion,
     updates: ReadonlyArray<MetadataUpdate>,
     commits: number,
-  ): PreparedChange => ({
-    key,
-    expected: base?.metadataLocation ?? null,
-    next: pointerTo(made.metadataLocation, made.metadata),
-    message: messageOf(key, base === null, updates, commits),
-    rowsAdded: rowsAdded(updates),
+  ) {
+    return {
+      key,
+      expected: base?.metadataLocation ?? null,
+      next: yield* pointers.to(made),
+      message: messageOf(key, base === null, updates, commits),
+      rowsAdded: rowsAdded(updates),
+    } satisfies PreparedChange as PreparedChange
   })
 
   const whileConflicts = <A, E extends RestProblem>(effect: Effect.Effect<A, E | CatalogConflict>) =>
@@ -173,7 +153,7 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
       const authors = [...new Set(accepted.map((turn) => turn.call.author))].join(", ").slice(0, 500)
       yield* committer.commit(
         { ref: call.ref, author: authors },
-        [changeOf(key, base, made, updates, accepted.length)],
+        [yield* changeOf(key, base, made, updates, accepted.length)],
         accepted.map((turn) => ({ idempotencyKey: turn.call.idempotencyKey, answer: answerTo(turn) })),
         holding(base === null ? [key] : []),
       )
@@ -197,7 +177,7 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
         const { location, updates } = yield* plan(base?.metadata ?? null, wanted, runId)
         if (updates.length === 0 && base !== null) return { key: wanted.key, base, change: null }
         const made = yield* written(base, location, runId, updates)
-        return { key: wanted.key, base, change: changeOf(wanted.key, base, made, updates, 1) }
+        return { key: wanted.key, base, change: yield* changeOf(wanted.key, base, made, updates, 1) }
       }),
       { concurrency: 4 },
     )
@@ -273,5 +253,3 @@ export const makeCommitTable = Effect.fnUntraced(function* (rooms: {
     }),
   }
 })
-
-export type CommitTable = Effect.Success<ReturnType<typeof makeCommitTable>>

@@ -217,5 +217,3 @@ export const makeScanPlanning = Effect.fnUntraced(function* (tables: TablePointe
     }),
   }
 })
-
-export type ScanPlanning = Effect.Success<ReturnType<typeof makeScanPlanning>>

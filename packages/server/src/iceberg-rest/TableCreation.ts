@@ -10,7 +10,6 @@ import {
   SortOrderCodec,
 } from "@rat/lakehouse"
 import { Clock, Effect, Schema } from "effect"
-import { pointerTo } from "./CommitTable.ts"
 import { freshIds } from "./FreshIds.ts"
 import type { Namespaces } from "./Namespaces.ts"
 import type { RefScope } from "./RefScope.ts"
@@ -113,6 +112,8 @@ export const makeTableCreation = Effect.fnUntraced(function* (rooms: {
     yield* views.refuseTaken(key)
     const updates = updatesOf(body, location, uuid)
     if (body["stage-create"] === true) {
+      // Some engines write files before the commit that makes the table, and make no folders for them.
+      for (const folder of ["metadata", "data"]) yield* store.prepare(store.keyOf(`${location}/${folder}`))
       const staged = yield* stage(updates, location, uuid)
       return jsonAnswer({ "metadata-location": null, metadata: staged, config: {} })
     }
@@ -126,7 +127,7 @@ export const makeTableCreation = Effect.fnUntraced(function* (rooms: {
           {
             key,
             expected: null,
-            next: pointerTo(made.metadataLocation, made.metadata),
+            next: yield* pointers.to(made),
             message: `create ${key}`,
             rowsAdded: null,
           },
@@ -181,7 +182,7 @@ export const makeTableCreation = Effect.fnUntraced(function* (rooms: {
             {
               key,
               expected: there?.metadataLocation ?? null,
-              next: pointerTo(kept.metadataLocation, kept.metadata),
+              next: yield* pointers.to(kept),
               message: `register ${key}`,
               rowsAdded: null,
             },

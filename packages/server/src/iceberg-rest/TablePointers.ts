@@ -1,5 +1,14 @@
 import type { TableKey } from "@rat/domain"
-import { Catalog, type CatalogConflict } from "@rat/lakehouse"
+import {
+  Catalog,
+  type CatalogConflict,
+  IcebergTable,
+  liveRows,
+  noTotals,
+  type TableMetadata,
+  totalsOf,
+  totalsOfSummary,
+} from "@rat/lakehouse"
 import { Effect } from "effect"
 import type { Namespaces } from "./Namespaces.ts"
 import type { RefScope } from "./RefScope.ts"
@@ -23,6 +32,7 @@ export const makeTablePointers = Effect.fnUntraced(function* (rooms: {
 }) {
   const { committer, namespaces, refs, views } = rooms
   const catalog = yield* Catalog
+  const tables = yield* IcebergTable
 
   /** The table that the address names. */
   const required = Effect.fnUntraced(function* (call: RestCall) {
@@ -83,7 +93,27 @@ export const makeTablePointers = Effect.fnUntraced(function* (rooms: {
     }
   })
 
-  return { change, find: catalog.table, found, refuseExisting, required, showing }
+  /** What the catalog keeps of a version. Writers may leave the totals out of a snapshot's summary: then its files are counted. */
+  const to = Effect.fnUntraced(function* (version: {
+    readonly metadataLocation: string
+    readonly metadata: TableMetadata
+  }) {
+    const { metadata, metadataLocation } = version
+    const current = metadata.snapshots.find(({ snapshotId }) => snapshotId === metadata.currentSnapshotId)
+    const known = current === undefined ? noTotals : totalsOfSummary(current.summary)
+    const totals = known ?? (yield* counted(metadata))
+    return {
+      metadataLocation,
+      snapshotId: metadata.currentSnapshotId?.toString() ?? null,
+      rowCount: liveRows(totals),
+      sizeBytes: totals.sizeBytes,
+    }
+  })
+
+  const counted = (metadata: TableMetadata) =>
+    Effect.map(tables.files(metadata), ({ data, deletes }) => totalsOf([...data, ...deletes]))
+
+  return { change, to, find: catalog.table, found, refuseExisting, required, showing }
 })
 
 export type TablePointers = Effect.Success<ReturnType<typeof makeTablePointers>>

@@ -111,10 +111,11 @@ export const twoColumns = {
 
 let tables = 0
 /** A new table in `default.silver`, of two columns; answers with what `createTable` said. */
-export const newTestTable = Effect.fnUntraced(function* (prefix = "") {
+export const newTestTable = Effect.fnUntraced(function* (properties: Readonly<Record<string, string>> = {}) {
   const name = `t${tables++}`
-  const made = yield* rest("POST", `/v1${prefix}/namespaces/default%1Fsilver/tables`, { name, schema: twoColumns })
-  return { ...made.body, name, path: `/v1${prefix}/namespaces/default%1Fsilver/tables/${name}` }
+  const path = "/v1/namespaces/default%1Fsilver/tables"
+  const made = yield* rest("POST", path, { name, schema: twoColumns, properties })
+  return { ...made.body, name, path: `${path}/${name}` }
 })
 
 const none = new Map<number, never>()
@@ -140,6 +141,8 @@ export const appendCommit = Effect.fnUntraced(function* (
     (each: { readonly "snapshot-id": unknown }) => each["snapshot-id"] === parent,
   )
   const from = options.from ?? 0
+  const formatVersion: 2 | 3 = metadata["format-version"]
+  const nextRowId = BigInt(metadata["next-row-id"] ?? 0)
   const bound = (value: number) => {
     const bytes = Buffer.alloc(8)
     bytes.writeBigInt64LE(BigInt(value))
@@ -151,7 +154,7 @@ export const appendCommit = Effect.fnUntraced(function* (
     schema,
     spec: { specId: 0, fields: [] },
     partitionFields: [],
-    formatVersion: 2,
+    formatVersion,
     content: "data",
     entries: [
       {
@@ -187,7 +190,7 @@ export const appendCommit = Effect.fnUntraced(function* (
     snapshotId,
     parentSnapshotId: parent === undefined ? null : BigInt(parent),
     sequenceNumber,
-    formatVersion: 2,
+    formatVersion,
     manifests: [
       {
         path: manifestPath,
@@ -205,6 +208,7 @@ export const appendCommit = Effect.fnUntraced(function* (
         deletedRows: 0,
         partitions: null,
         keyMetadata: null,
+        ...(formatVersion === 3 ? { firstRowId: nextRowId } : {}),
       },
       ...((options.operation ?? "append") === "append" ? inherited : []),
     ],
@@ -227,6 +231,7 @@ export const appendCommit = Effect.fnUntraced(function* (
           "timestamp-ms": Number(metadata["last-updated-ms"]) + 1,
           "manifest-list": listPath,
           "schema-id": 0,
+          ...(formatVersion === 3 ? { "first-row-id": nextRowId, "added-rows": options.rows } : {}),
           summary: {
             operation: options.operation ?? "append",
             "added-data-files": "1",

@@ -235,7 +235,8 @@ const makeWorld = Effect.fnUntraced(function* (seed: number) {
     // A call goes on where the last one ended: two see everything.
     yield* Effect.repeat(catalog.prune(before, 1_000_000), { times: 2 })
     versions.clear()
-    for (const location of refs.get("main")!.values()) versions.add(location)
+    // What a branch sees now stays until the next time, also if the branch ends before.
+    for (const location of [...refs.get("main")!.values(), ...[...bases.values()].flat()]) versions.add(location)
   })
 
   const needed = () => {

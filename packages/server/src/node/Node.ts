@@ -1,17 +1,7 @@
 import { createRequire } from "node:module"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { QueryRpc, RunControlRpc, RunnerRpc } from "@rat/domain"
-import {
-  IcebergTable,
-  migrate,
-  Pg,
-  PgConfig,
-  PostgresCatalog,
-  Rebase,
-  ScanPlanner,
-  SlotPools,
-  StoreConfig,
-} from "@rat/lakehouse"
+import { IcebergTable, migrate, Pg, PgConfig, Rebase, ScanPlanner, SlotPools, StoreConfig } from "@rat/lakehouse"
 import { QueryConfig, QueryRole } from "@rat/query"
 import { RunControl as RunControlClient, RunnerConfig, RunnerRole } from "@rat/runner"
 import { ConfigProvider, Context, Effect, Layer } from "effect"
@@ -63,6 +53,7 @@ import { processMetrics } from "../telemetry/Metrics.ts"
 import { MetricsHttp } from "../telemetry/MetricsHttp.ts"
 import { DataFolder } from "./DataFolder.ts"
 import { localClient } from "./LocalRpc.ts"
+import { nodeCatalog } from "./NodeCatalog.ts"
 import { type NodeOptions, type NodeSettings, nodeConfigProvider, nodeSettings, settingErrors } from "./NodeConfig.ts"
 import { nodeHealth } from "./NodeHealth.ts"
 import { nodeMetrics } from "./NodeMetrics.ts"
@@ -85,7 +76,7 @@ const database = (folder: string) =>
   Layer.effectDiscard(migrate(migrations)).pipe(Layer.provideMerge(Pg.layer), Layer.provide(PgConfig.layer(folder)))
 
 const lakehouse = Layer.mergeAll(
-  Rebase.layer.pipe(Layer.provideMerge(PostgresCatalog.layer)),
+  Rebase.layer.pipe(Layer.provideMerge(nodeCatalog)),
   ScanPlanner.layer,
   SlotPools.layer,
 ).pipe(Layer.provideMerge(IcebergTable.layer))

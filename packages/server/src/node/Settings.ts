@@ -63,6 +63,15 @@ export const settings: ReadonlyArray<Setting> = [
   row("DB_CONNECT_TIMEOUT", "5 seconds", "Longest wait for a new session."),
   row("DB_STATEMENT_TIMEOUT", "30 seconds", "Postgres cancels a statement of the server after this."),
   row("DB_IDLE_IN_TRANSACTION_TIMEOUT", "1 minute", "A transaction whose node hangs loses its locks after this."),
+  // Catalog
+  row(
+    "RAT_CATALOG",
+    "postgres",
+    "Where branches and tables are kept: postgres, or nessie for a Nessie server that is there.",
+  ),
+  row("RAT_NESSIE_URL", "", "The Nessie server, http://HOST:PORT."),
+  row("RAT_NESSIE_TOKEN", "", "Bearer token for the Nessie server."),
+  row("RAT_NESSIE_TIMEOUT", "10 seconds", "Deadline of a try of a request to Nessie."),
   // Object store
   row("S3_ENDPOINT", "", "S3 server, HOST:PORT or URL; without it and S3_BUCKET objects are files in the data folder."),
   row("S3_BUCKET", "rat", "Bucket for everything."),

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { Api, FilePath, NamespaceName, PipelineCreate, PipelineName, PipelineUpdate } from "@rat/domain"
-import { FileStore, TestPostgres } from "@rat/lakehouse"
+import { FileStore, IcebergTable, PostgresCatalog, Rebase, TestPostgres } from "@rat/lakehouse"
 import { Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { HttpApiTest } from "effect/http-api"
@@ -44,6 +44,8 @@ const textOf = (path: string) =>
 layer(
   PipelinesHttp.pipe(
     Layer.provideMerge(Layer.mergeAll(PipelineRepository.layer, FileRepository.layer)),
+    Layer.provideMerge(Rebase.layer),
+    Layer.provideMerge(Layer.mergeAll(PostgresCatalog.layer, IcebergTable.layer)),
     Layer.provideMerge(Layer.mergeAll(Outbox.layer, Store, HttpServer.layerServices)),
     Layer.provideMerge(TestPostgres.layer(migrations)),
   ),
@@ -93,7 +95,7 @@ layer(
       assert.deepInclude(yield* refusal(api.update({ params: at("nope"), payload: new PipelineUpdate({}) })), {
         code: "NOT_FOUND",
       })
-      assert.deepInclude(yield* refusal(api.delete({ params: at("nope") })), { code: "NOT_FOUND" })
+      assert.deepInclude(yield* refusal(api.delete({ params: at("nope"), query: {} })), { code: "NOT_FOUND" })
     }),
   )
 
@@ -131,7 +133,7 @@ layer(
       const api = yield* client
       const sql = yield* SqlClient.SqlClient
       const before = yield* api.get({ params: at("orders") })
-      yield* api.delete({ params: at("orders") })
+      yield* api.delete({ params: at("orders"), query: { tables: "drop" } })
       assert.deepInclude(yield* refusal(api.get({ params: at("orders") })), { code: "NOT_FOUND" })
       assert.deepStrictEqual(yield* (yield* FileRepository).list("default/pipelines/silver/orders/"), [])
       const again = yield* api.create({ payload: new PipelineCreate(at("orders")) })

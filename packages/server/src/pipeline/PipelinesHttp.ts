@@ -4,6 +4,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql"
 import { FileRepository } from "../file/FileRepository.ts"
 import { wired, wireError } from "../http/ErrorEnvelope.ts"
+import { makeTableVersions } from "../table/TableVersions.ts"
 import { type PipelineAddress, PipelineRepository } from "./PipelineRepository.ts"
 import { scaffoldOf } from "./Scaffold.ts"
 
@@ -27,8 +28,12 @@ export const PipelinesHttp = HttpApiBuilder.group(
     const pipelines = yield* PipelineRepository
     const files = yield* FileRepository
 
-    const remove = Effect.fn("PipelinesHttp.delete")(function* (at: PipelineAddress) {
+    const versions = yield* makeTableVersions
+
+    const remove = Effect.fn("PipelinesHttp.delete")(function* (at: PipelineAddress, tables: "keep" | "drop") {
       yield* pipelines.remove(at)
+      // A pipeline that never published has no table.
+      if (tables === "drop") yield* Effect.catchTag(versions.drop(at), "TableNotFound", () => Effect.void)
       const listed = yield* files.list(pipelineFolder(at))
       yield* files.remove(listed.map((file) => file.path))
     }, sql.withTransaction)
@@ -74,7 +79,7 @@ export const PipelinesHttp = HttpApiBuilder.group(
       get: ({ params }) => wired(pipelines.find(params)),
       update: ({ params, payload }) =>
         wired(Effect.andThen(refusePython(payload.type), pipelines.update(params, payload))),
-      delete: ({ params }) => wired(remove(params)),
+      delete: ({ params, query }) => wired(remove(params, query.tables ?? "keep")),
     })
   }),
 )

@@ -20,7 +20,11 @@ export const makeCancel = Effect.gen(function* () {
 
   const refuse = (runId: RunId) =>
     Effect.flatMap(
-      sql<{ readonly status: RunStatus }>`select status from run where id = ${runId}`,
+      // A publish that has begun is not taken back.
+      sql<{ readonly status: RunStatus }>`
+        select case when publishing is null then status else 'succeeded' end as status
+        from run
+        where id = ${runId}`,
       (rows): Effect.Effect<never, RunFinished | RunNotFound> =>
         rows[0] === undefined
           ? Effect.fail(new RunNotFound({ runId }))
@@ -32,7 +36,7 @@ export const makeCancel = Effect.gen(function* () {
       const rows = yield* sql<RunRow & { readonly owner: string | null; readonly has_next: boolean }>`
           with held as (
             select id, lease_owner from run
-            where id = ${runId} and status in ('queued', 'running')
+            where id = ${runId} and status in ('queued', 'running') and publishing is null
             for no key update
           ),
           ended as (

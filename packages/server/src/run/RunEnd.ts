@@ -14,7 +14,7 @@ import {
   TableKey,
   toWireStatus,
 } from "@rat/domain"
-import { Catalog, type CatalogConflict, Rebase } from "@rat/lakehouse"
+import { Catalog, type CatalogConflict, type Commit, Rebase } from "@rat/lakehouse"
 import { Effect, Exit, Random } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
@@ -23,6 +23,7 @@ import { makeGroupCommit } from "../sql/GroupCommit.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
 import { countRun } from "../telemetry/Metrics.ts"
+import { makePublishIntent } from "./PublishIntent.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
@@ -82,6 +83,7 @@ export const makeEnd = Effect.gen(function* () {
   const outbox = yield* Outbox
   const hub = yield* RunHub
   const branches = yield* makeBranches
+  const intents = yield* makePublishIntent
 
   const end = (items: ReadonlyArray<Ending>) => {
     const input = toJsonb(
@@ -114,6 +116,8 @@ export const makeEnd = Effect.gen(function* () {
         from run r
         join input i on i.id = r.id
         where r.status = 'running' and r.fencing_token = i.token
+          -- What was begun in another catalog may have happened: only its success ends the run.
+          and (r.publishing is null or i.status = 'succeeded')
         order by r.id
         for no key update of r
       ),
@@ -127,6 +131,7 @@ export const makeEnd = Effect.gen(function* () {
             snapshot_id = i.snapshot_id,
             landing_file_ids = i.landing_file_ids,
             phases = i.phases,
+            publishing = null,
             lease_owner = null,
             lease_expires_at = null,
             branch = case when i.status = 'failed' then r.branch end,
@@ -231,30 +236,76 @@ export const makeEnd = Effect.gen(function* () {
       Effect.flatMap((ended) => (ended === null ? Effect.void : tellEnded(ended, item.status))),
     )
 
-  const publish = (branch: RefName, ended: Ended, outcome: RunOutcome) =>
-    Effect.gen(function* () {
-      const table = `${ended.namespace}.${ended.layer}.${ended.pipeline}`
-      const commit = yield* catalog.merge(branch, {
-        message: `publish ${table}`,
-        author: "rat",
-        runId: ended.id,
-      })
-      if (commit === null) return
-      yield* outbox.append([
-        {
-          key: table,
-          type: "table.published",
-          namespace: ended.namespace,
-          payload: {
-            run_id: ended.id,
-            table,
-            snapshot_id: outcome.snapshotId,
-            commit_id: commit.id.toString(),
-            rows_written: outcome.rowsWritten,
+  const mergeOf = (branch: RefName, id: RunId, table: string) =>
+    catalog.merge(branch, { message: `publish ${table}`, author: "rat", runId: id })
+
+  const announcePublish = (commit: Commit | null, table: string, ended: Ended, ending: Ending) =>
+    commit === null
+      ? Effect.void
+      : outbox.append([
+          {
+            key: table,
+            type: "table.published",
+            namespace: ended.namespace,
+            payload: {
+              run_id: ended.id,
+              table,
+              snapshot_id: ending.snapshotId,
+              commit_id: commit.id.toString(),
+              rows_written: ending.rowsWritten,
+            },
           },
-        },
-      ])
+        ])
+
+  type PublishError = CatalogConflict | RefNotFound | LeaseLost | SqlError.SqlError
+  const tableOf = (ended: Ended) => `${ended.namespace}.${ended.layer}.${ended.pipeline}`
+
+  /** Main, the run's status and the events move together. */
+  const publishAtOnce = (ending: Ending, branch: RefName): Effect.Effect<void, PublishError> =>
+    endWith<CatalogConflict | RefNotFound | SqlError.SqlError>(ending, (ended) =>
+      Effect.flatMap(mergeOf(branch, ended.id, tableOf(ended)), (commit) =>
+        announcePublish(commit, tableOf(ended), ended, ending),
+      ),
+    )
+
+  /** With a catalog elsewhere: intent, merge, end. Each step may be repeated, and whoever finds the intent goes on with it. */
+  const publishInSteps = (ending: Ending, branch: RefName): Effect.Effect<void, PublishError> =>
+    Effect.gen(function* () {
+      const table = yield* intents
+        .begin(ending.lease, { ...ending, lease: undefined, branch })
+        .pipe(Effect.catchTag("LeaseLost", () => Effect.as(confirmEnded(ending), null)))
+      if (table === null) return
+      const commit = yield* mergeOf(branch, ending.lease.runId, table)
+      yield* endWith<SqlError.SqlError>(ending, (ended) => announcePublish(commit, tableOf(ended), ended, ending))
     })
+
+  /** Where both sides only added rows, the run's rows are put upon main's version instead of being computed again. */
+  const publish = (
+    ending: Ending,
+    branch: RefName,
+    attempt = 0,
+  ): Effect.Effect<void, LeaseLost | PublishConflict | SqlError.SqlError> =>
+    (catalog.joinsTransactions ? publishAtOnce : publishInSteps)(ending, branch).pipe(
+      Effect.catchTag("CatalogConflict", ({ tables }) => {
+        const conflict = new PublishConflict({ runId: ending.lease.runId, tables })
+        const refuse = catalog.joinsTransactions
+          ? Effect.fail(conflict)
+          : Effect.andThen(intents.withdraw(ending.lease), Effect.fail(conflict))
+        if (attempt >= maxRebases) return refuse
+        return Effect.flatMap(rebase.branch(branch, tables.map(tableKeyOf)), (reasons) =>
+          reasons.length === 0
+            ? Effect.andThen(pauseAfter(attempt), publish(ending, branch, attempt + 1))
+            : Effect.andThen(
+                Effect.logInfo("A run's changes do not fit what its table is now").pipe(
+                  Effect.annotateLogs({ run_id: ending.lease.runId, reason: reasons[0]!.reason }),
+                ),
+                refuse,
+              ),
+        )
+      }),
+      // Only the end of its run ends a run's branch: somebody deleted it by hand, or the runner named a wrong one.
+      Effect.catchTag("RefNotFound", (missing) => Effect.die(missing)),
+    )
 
   return {
     /**
@@ -276,36 +327,28 @@ export const makeEnd = Effect.gen(function* () {
         quality: outcome.quality,
       }
       if (outcome.branch === null) return yield* endGrouped(ending)
-      const branch = RefName.make(outcome.branch)
-      const publishOnce = endWith<CatalogConflict | RefNotFound | SqlError.SqlError>(ending, (ended) =>
-        publish(branch, ended, outcome),
-      )
-      // Where both sides only added rows, the run's rows are put upon main's version instead of being computed again.
-      const publishRebased = (
-        attempt: number,
-        tables: ReadonlyArray<string>,
-      ): Effect.Effect<void, LeaseLost | PublishConflict | RefNotFound | SqlError.SqlError> =>
-        Effect.gen(function* () {
-          const conflict = new PublishConflict({ runId: lease.runId, tables })
-          if (attempt > maxRebases) return yield* conflict
-          const reasons = yield* rebase.branch(branch, tables.map(tableKeyOf))
-          if (reasons.length > 0) {
-            yield* Effect.logInfo("A run's changes do not fit what its table is now").pipe(
-              Effect.annotateLogs({ run_id: lease.runId, reason: reasons[0]!.reason }),
-            )
-            return yield* conflict
-          }
-          yield* publishOnce.pipe(
-            Effect.catchTag("CatalogConflict", (again) =>
-              Effect.andThen(pauseAfter(attempt), publishRebased(attempt + 1, again.tables)),
-            ),
+      return yield* publish(ending, RefName.make(outcome.branch))
+    }),
+
+    /**
+     * Finishes publishes whose node fell silent between two steps; answers with how many. One that is refused now is left to the
+     * run's next attempt.
+     */
+    resumePublishes: Effect.fn("RunRepository.resumePublishes")(function* () {
+      const found = yield* intents.unfinished
+      yield* Effect.forEach(
+        found,
+        ({ ending, lease }) => {
+          // Written by `publishInSteps` of this or an earlier version.
+          const { branch, ...rest } = ending as Omit<Ending, "lease"> & { readonly branch: RefName }
+          return publish({ ...rest, lease }, branch).pipe(
+            // Another node was quicker.
+            Effect.catchTags({ LeaseLost: () => Effect.void, PublishConflict: () => Effect.void }),
           )
-        })
-      return yield* publishOnce.pipe(
-        Effect.catchTag("CatalogConflict", ({ tables }) => rebase.inTurn(tables, publishRebased(1, tables))),
-        // Only the end of its run ends a run's branch: somebody deleted it by hand, or the runner named a wrong one.
-        Effect.catchTag("RefNotFound", (missing) => Effect.die(missing)),
+        },
+        { discard: true },
       )
+      return found.length
     }),
 
     /** Ends a run as failed; its branch stays readable until it expires. */

@@ -33,7 +33,7 @@ export const makeExpiry = Effect.gen(function* () {
     with expired as (
       select r.id, r.lease_owner
       from run r
-      where r.status = 'running' and r.lease_expires_at < now()
+      where r.status = 'running' and r.lease_expires_at < now() and r.publishing is null
       order by r.lease_expires_at, r.id
       limit ${maxExpired}::integer
       for no key update skip locked
@@ -104,7 +104,7 @@ export const makeExpiry = Effect.gen(function* () {
       sql<{ readonly ms: number | null }>`
         select (extract(epoch from min(lease_expires_at) - now()) * 1000)::float8 as ms
         from run
-        where status = 'running'`,
+        where status = 'running' and publishing is null`,
       (rows) => {
         const ms = rows[0]?.ms ?? null
         return ms === null ? null : Math.max(0, ms)

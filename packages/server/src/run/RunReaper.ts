@@ -78,6 +78,14 @@ const make = (options: { readonly isOnlyNode: boolean }) =>
         )
       }
     }
+    /** Only a catalog outside of Postgres leaves a publish half-way. */
+    const publishes = Effect.gen(function* () {
+      const resumed = yield* surely("finish publishes", 0, runs.resumePublishes())
+      if (resumed > 0)
+        yield* Effect.logInfo("Finished publishes of silent nodes").pipe(Effect.annotateLogs({ runs: resumed }))
+      yield* Effect.sleep("2 seconds")
+    })
+    if (!catalog.joinsTransactions) yield* Effect.forkScoped(Effect.forever(publishes))
     for (const loop of [leases, branches, retention]) yield* Effect.forkScoped(Effect.forever(loop))
   })
 

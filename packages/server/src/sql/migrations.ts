@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { catalogMigrations, type Migration } from "@rat/lakehouse"
+import { catalogMigrations, type Migration, nessieMigrations } from "@rat/lakehouse"
 
 const read = (file: string): Migration => {
   const [, id, name] = /^(\d+)_(.+)\.sql$/.exec(file)!
@@ -10,5 +10,6 @@ const read = (file: string): Migration => {
 /** The whole schema of a server, in the order in which it is applied. */
 export const migrations: ReadonlyArray<Migration> = [
   ...catalogMigrations,
-  ...["0002_event.sql", "0003_run.sql", "0004_file.sql", "0006_iceberg_rest.sql", "0007_maintenance.sql"].map(read),
+  ...nessieMigrations,
+  ...["0002_event.sql", "0003_run.sql", "0004_file.sql", "0006_iceberg_rest.sql", "0007_maintenance.sql", "0009_publish.sql"].map(read),
 ].sort((left, right) => left.id - right.id)

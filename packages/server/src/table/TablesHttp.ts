@@ -81,6 +81,7 @@ export const TablesHttp = HttpApiBuilder.group(
               b: payload.b,
               key: payload.key ?? null,
               limit: payload.limit ?? diffRows,
+              ...(payload.timeout_ms === undefined ? {} : { timeoutMs: payload.timeout_ms }),
             }),
           ),
         ),

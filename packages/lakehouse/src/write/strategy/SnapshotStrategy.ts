@@ -8,6 +8,7 @@ export const snapshotStrategy: Strategy = {
   problems: (settings) => strategyProblems("snapshot", settings),
   addedColumns: () => [],
   concerns: ({ partitionColumn }) => (partitionColumn === null ? "none" : [partitionColumn]),
+  replaces: ({ partitionColumn }) => partitionColumn,
   plan: ({ settings: { partitionColumn }, source, target }) => ({
     inserts: "source",
     deletes: partitionColumn === null ? null : matching(target, source, [partitionColumn]),

@@ -13,6 +13,8 @@ export interface Strategy<Settings = StrategySettings> {
    * mean that an empty result changes nothing (a strategy that replaces everything says so by `deletes: "all"`).
    */
   readonly concerns: (settings: Settings) => ReadonlyArray<string> | "all" | "none"
+  /** A column whose values in the result lose all their old rows; partitions of such a value go without being read. */
+  readonly replaces?: (settings: Settings) => string | null
   readonly plan: (merge: MergeInput<Settings>) => MergePlan
 }
 
