@@ -327,6 +327,42 @@ describe("a project", () => {
     expect(failed.stdout.match(/,silver\.a,failed,/g)!.length).toBe(1)
   }, 60_000)
 
+  it("shows what a branch would change: tables, how many rows, which rows", async () => {
+    const sql = (changed: string, rows: number) =>
+      `-- @merge_strategy: incremental\n-- @unique_key: id\nselect i as id, case when i = 2 then '${changed}' else 'same' end as v from range(${rows}) as r(i)\n`
+    const cwd = project("diffing", { "pipelines/silver/a/pipeline.sql": sql("old", 4) })
+    const at = join(cwd, "pipelines/silver/a")
+    expect((await rat(["push"], { cwd })).code).toBe(0)
+    expect((await rat(["run", "--all"], { cwd })).code).toBe(0)
+    const published = new Date().toISOString()
+    writeFileSync(join(at, "pipeline.sql"), sql("new", 6))
+    mkdirSync(join(at, "tests/quality"), { recursive: true })
+    writeFileSync(join(at, "tests/quality/none.sql"), "select id from {{ this }} where id = 5\n")
+    expect((await rat(["push"], { cwd })).code).toBe(0)
+    const failed = await rat(["run", "--all"], { cwd })
+    const branch = /--branch (run-[0-9a-f-]+)/.exec(failed.stderr)![1]!
+
+    const tables = await rat(["diff", `main..${branch}`, "-o", "csv"], { cwd })
+    expect(tables.stdout.trim().split("\n")).toEqual(["table,change,rows before,rows after", "silver.a,changed,4,6"])
+    const counts = await rat(["branch", "diff", branch, "--rows", "-o", "csv"], { cwd })
+    expect(counts.stdout).toContain("diffing.silver.a,changed,,2,0,1")
+    const range = ["diff", `main..${branch}`, "--table", "silver.a"]
+    const rows = JSON.parse((await rat([...range, "--key", "ID", "--json"], { cwd })).stdout).diff
+    expect(rows).toMatchObject({ rows_added: 2, rows_removed: 0, rows_changed: 1, key: ["id"] })
+    expect(rows.sample.filter(({ kind }: { kind: string }) => kind === "changed")).toEqual([
+      { kind: "changed", before: { id: 2, v: "old" }, after: { id: 2, v: "new" } },
+    ])
+    const shown = await rat([...range, "--key", "id", "--sample", "1"], { cwd })
+    expect(shown.stdout).toMatch(/changed +\{"id":2,"v":"old"\} +\{"id":2,"v":"new"\}/)
+    expect(shown.stderr).toContain("rows: 2 added, 0 removed, 1 changed")
+    const since = await rat(["diff", `${published}..main`, "--table", "silver.a", "--json"], { cwd })
+    expect(JSON.parse(since.stdout).diff).toMatchObject({ rows_added: 0, rows_removed: 0, files_read: 0 })
+    const wrong = await rat([...range, "--key", "idd"], { cwd })
+    expect(wrong).toMatchObject({ stdout: "" })
+    expect(wrong.stderr).toContain('Did you mean "id"?')
+    expect((await rat(["diff", "1..2"], { cwd })).code).toBe(2)
+  }, 60_000)
+
   it("reads files that were uploaded to a zone which the upload made", async () => {
     const cwd = project("landed", {
       "pipelines/bronze/people/pipeline.sql": `select * from read_csv('{{ landing_zone("people") }}')\n`,

@@ -16,6 +16,7 @@ export interface ForeignEngine {
     namespace: ReadonlyArray<string>,
     table: string,
     columns: ReadonlyArray<string>,
+    where?: string,
   ) => Promise<ReadonlyArray<Row>>
   /** Not of PyIceberg. */
   readonly sql: (sql: string) => Promise<ReadonlyArray<Row>>
@@ -72,8 +73,8 @@ export const startEngine = async (
   return {
     name,
     attach: async (catalog, warehouse) => void (await call("attach", { name: catalog, warehouse })),
-    read: (catalog, namespace, table, columns) =>
-      call("read", { name: catalog, namespace, table, columns }) as Promise<ReadonlyArray<Row>>,
+    read: (catalog, namespace, table, columns, where) =>
+      call("read", { name: catalog, namespace, table, columns, where }) as Promise<ReadonlyArray<Row>>,
     sql: (sql) => call("sql", { sql }) as Promise<ReadonlyArray<Row>>,
     equalityDelete: async (catalog, namespace, table, columns, rows) =>
       void (await call("equality_delete", { name: catalog, namespace, table, columns, rows })),

@@ -22,6 +22,8 @@ export const missing: string | null =
 
 export const hasDuckDb = "python" in found.duckdb
 export const hasSpark = "python" in found.spark
+/** Whether everything is asked for, or what fits beside all other tests: `npm run interop` or `npm test`. */
+export const isThorough = process.env.RAT_INTEROP_SPARK === "1"
 /** For the title of a suite. */
 export const skips = missing === null ? "" : ` (skipped: ${missing})`
 
@@ -37,12 +39,13 @@ export interface Lake {
   readonly ours: (sql: string, branch?: string) => Promise<ReadonlyArray<Row>>
   /**
    * Reads a table through our query API and in every engine over REST: all have the rows that the model has. `catalog` is
-   * `rat` (main) or `dev` (the branch). Each column may be an expression that every engine understands.
+   * `rat` (main) or `dev` (the branch); `where` is a condition that all of them understand.
    */
   readonly compare: (what: {
     readonly table: string
     readonly columns: ReadonlyArray<string>
     readonly model: string
+    readonly where?: string
     readonly catalog?: "rat" | "dev"
     readonly label: string
     readonly readers?: ReadonlyArray<ForeignEngine>
@@ -86,16 +89,25 @@ export const startLake = async (): Promise<Lake> => {
       await rm(path)
       return rows
     }
-    const compare: Lake["compare"] = async ({ catalog = "rat", columns, label, model, readers = engines, table }) => {
-      const expected = await duckdb.sql(`select ${columns.join(", ")} from ${model}`)
+    const compare: Lake["compare"] = async ({
+      catalog = "rat",
+      columns,
+      label,
+      model,
+      readers = engines,
+      table,
+      where,
+    }) => {
+      const condition = where === undefined ? "" : ` where ${where}`
+      const expected = await duckdb.sql(`select ${columns.join(", ")} from ${model}${condition}`)
       const branch = catalog === "dev" ? devBranch : undefined
       assert.deepStrictEqual(
-        await ours(`select ${columns.join(", ")} from silver.${table}`, branch),
+        await ours(`select ${columns.join(", ")} from silver.${table}${condition}`, branch),
         expected,
         `${label}: ours`,
       )
       for (const engine of readers) {
-        const rows = await engine.read(catalog, namespace, table, columns)
+        const rows = await engine.read(catalog, namespace, table, columns, where)
         assert.deepStrictEqual(rows, expected, `${label}: ${engine.name}`)
       }
       return expected

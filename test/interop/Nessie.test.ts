@@ -120,7 +120,7 @@ if ("reason" in nessie) {
             assert.strictEqual(shown.type, "ICEBERG_TABLE")
             assert.strictEqual(table?.row_count, 5)
             const history = await api(server, "/trees/main/history?max-records=1")
-            assert.deepStrictEqual(history.logEntries[0].commitMeta.allProperties["rat.run-id"], [run.run_id])
+            assert.deepStrictEqual(history.logEntries[0].commitMeta.allProperties["rat.run-id"], [run.id])
 
             // Another program gives the same table a second name; its numbers come from its metadata file.
             const { id: _, ...copied } = shown

@@ -1,5 +1,5 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { hasDuckDb, type Lake, skips, startLake } from "./Lake.ts"
+import { hasDuckDb, isThorough, type Lake, skips, startLake } from "./Lake.ts"
 import { type StrategyCase, strategyCases } from "./StrategyModel.ts"
 
 /*
@@ -151,14 +151,16 @@ describe.skipIf(!hasDuckDb)(`Merge strategies in foreign readers${skips}`, () =>
   }
 
   let number = 0
-  for (const strategyCase of strategyCases) {
-    for (const layout of layouts) {
+  for (const [at, strategyCase] of strategyCases.entries()) {
+    for (const [index, layout] of layouts.entries()) {
       const own = number++
+      // Beside all other tests each strategy has two layouts, one of each version, one of them partitioned.
+      if (!isThorough && (index === 0 || index === 3) !== (at % 2 === 0)) continue
       it(nameOf(strategyCase, layout), { timeout: 120_000 }, () => check(strategyCase, layout, own))
     }
   }
 
   it("left delete files for the readers to apply, in v2 and v3", () => {
-    assert.isAbove(withDeletes, 10)
+    assert.isAbove(withDeletes, 5)
   })
 })

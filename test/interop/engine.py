@@ -49,6 +49,10 @@ def sorted_rows(rows):
     return sorted(([text(value) for value in row] for row in rows), key=lambda row: json.dumps(row, sort_keys=True))
 
 
+def selection(columns, table, where):
+    return f'select {", ".join(columns)} from {table}{f" where {where}" if where else ""}'
+
+
 class DuckDb:
     """Also where the plain SQL model of a table is kept."""
 
@@ -76,8 +80,8 @@ class DuckDb:
         result = self.duckdb.execute(sql)
         return sorted_rows(result.fetchall()) if result.description else []
 
-    def read(self, name, namespace, table, columns):
-        return self.sql(f'select {", ".join(columns)} from {name}."{".".join(namespace)}".{table}')
+    def read(self, name, namespace, table, columns, where=None):
+        return self.sql(selection(columns, f'{name}."{".".join(namespace)}".{table}', where))
 
 
 class Spark:
@@ -111,8 +115,8 @@ class Spark:
     def sql(self, sql):
         return sorted_rows(self.spark.sql(sql).collect())
 
-    def read(self, name, namespace, table, columns):
-        return self.sql(f'select {", ".join(columns)} from {self.named(name, namespace, table)}')
+    def read(self, name, namespace, table, columns, where=None):
+        return self.sql(selection(columns, self.named(name, namespace, table), where))
 
     def named(self, name, namespace, table):
         return f'{name}.{".".join(f"`{part}`" for part in namespace)}.{table}'
@@ -172,9 +176,10 @@ class PyIceberg:
 
         self.catalogs[name] = RestCatalog(name, uri=self.url, warehouse=warehouse)
 
-    def read(self, name, namespace, table, columns):
+    def read(self, name, namespace, table, columns, where=None):
         loaded = self.catalogs[name].load_table((*namespace, table))
-        arrow = loaded.scan(selected_fields=tuple(columns)).to_arrow().select(columns)
+        filters = {} if where is None else {"row_filter": where}
+        arrow = loaded.scan(selected_fields=tuple(columns), **filters).to_arrow().select(columns)
         return sorted_rows(zip(*(column.to_pylist() for column in arrow.columns))) if columns else []
 
 

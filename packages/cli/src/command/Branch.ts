@@ -1,11 +1,12 @@
-import type { Answer } from "@rat/client"
+import type { Answer, RatClient } from "@rat/client"
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { connect, connectionFlags, request } from "../option/Connection.ts"
 import { limitFlag } from "../option/Limit.ts"
+import { parseAddress } from "../option/PipelineArgument.ts"
 import { formatOf, jsonText, type ListingColumn, outputFlags, printListing } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
-import { countedText, timeText } from "../output/Quantity.ts"
+import { countedText, countText, timeText } from "../output/Quantity.ts"
 
 type Branch = Answer<"branches", "list">["branches"][number]
 type Change = Answer<"branches", "changes">["changes"][number]
@@ -90,13 +91,52 @@ const changeColumns: ReadonlyArray<ListingColumn<Change>> = [
   { title: "main", cell: (change) => (change.is_behind ? "moved" : "") },
 ]
 
-const diff = Command.make("diff", { name: nameArgument, ...outputFlags, ...connectionFlags }, (choice) =>
+type RowCounts = Pick<Answer<"tables", "diff">, "rows_added" | "rows_removed" | "rows_changed">
+
+const rowsColumns: ReadonlyArray<ListingColumn<Change & RowCounts>> = [
+  ...changeColumns,
+  { title: "rows added", cell: (change) => countText(change.rows_added), isNumber: true },
+  { title: "removed", cell: (change) => countText(change.rows_removed), isNumber: true },
+  { title: "changed", cell: (change) => countText(change.rows_changed), isNumber: true },
+]
+
+/** Tables that are compared at the same time. */
+const comparedAtOnce = 2
+
+const countRows = (client: RatClient, branch: string, change: Change) =>
+  Effect.gen(function* () {
+    const { layer, name, namespace } = yield* parseAddress(change.table, "")
+    const sides = { a: {}, b: { ref: branch }, limit: 0 }
+    const { rows_added, rows_changed, rows_removed } = yield* request((signal) =>
+      client.tables.diff(namespace, layer, name, sides, { signal }),
+    )
+    return { ...change, rows_added, rows_removed, rows_changed }
+  })
+
+const diffFlags = {
+  name: nameArgument,
+  rows: Flag.Boolean("rows").pipe(Flag.withDescription("Count the rows that differ from main as it is now")),
+  ...outputFlags,
+  ...connectionFlags,
+}
+
+const diff = Command.make("diff", diffFlags, (choice) =>
   Effect.gen(function* () {
     const client = yield* connect(choice)
     const answer = yield* request((signal) => client.branches.changes(choice.name, { signal }))
     const format = formatOf(choice)
-    yield* printListing(format, changeColumns, answer.changes, answer)
-    if (format === "table" && answer.changes.length === 0) yield* (yield* Output).note("The branch changed nothing.")
+    if (choice.rows) {
+      const counted = yield* Effect.forEach(answer.changes, (change) => countRows(client, choice.name, change), {
+        concurrency: comparedAtOnce,
+      })
+      yield* printListing(format, rowsColumns, counted, { ...answer, changes: counted })
+    } else yield* printListing(format, changeColumns, answer.changes, answer)
+    if (format !== "table") return
+    const { note } = yield* Output
+    if (answer.changes.length === 0) yield* note("The branch changed nothing.")
+    else if (choice.rows) {
+      yield* note(`\`rat diff main..${choice.name} --table ${answer.changes[0]!.table}\` shows the rows.`)
+    }
   }),
 ).pipe(Command.withDescription("Tables that a branch changed"))
 

@@ -1,4 +1,4 @@
-import type { Answer, RatClient } from "@rat/client"
+import type { Answer, Payload, RatClient } from "@rat/client"
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { CliFailure } from "../failure/CliFailure.ts"
@@ -13,11 +13,25 @@ import { countedText, countText } from "../output/Quantity.ts"
 type TableDiff = Answer<"tables", "diff">
 type Sample = TableDiff["sample"][number]
 type Table = Answer<"tables", "list">["tables"][number]
+type TableState = Payload<"tables", "diff">["a"]
 
 /** Tables of one page. */
 const pageSize = 200
 
-/** `A..B`; either side may be left out, which means main. A number is a snapshot, everything else a branch or tag. */
+const timePattern = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
+
+/** A number is a snapshot, a date or time what was current then, everything else a branch or tag; `ref@…` is one of the first on a ref. */
+const stateOf = (text: string): TableState => {
+  const at = text.lastIndexOf("@")
+  const [ref, version] = at < 0 ? ["", text] : [text.slice(0, at), text.slice(at + 1)]
+  const on = ref === "" ? {} : { ref }
+  if (/^\d+$/.test(version)) return { ...on, snapshot_id: version }
+  const time = timePattern.test(version) ? new Date(/T\d{2}:[^Z+-]*$/.test(version) ? `${version}Z` : version) : null
+  if (time !== null && !Number.isNaN(time.getTime())) return { ...on, at: time.toISOString() }
+  return text === "" ? {} : { ref: text }
+}
+
+/** `A..B`; either side may be left out, which means main. */
 const parseRange = (range: string) => {
   const sides = range.split("..")
   if (sides.length !== 2) {
@@ -29,7 +43,6 @@ const parseRange = (range: string) => {
       }),
     )
   }
-  const stateOf = (text: string) => (/^\d+$/.test(text) ? { snapshot_id: text } : text === "" ? {} : { ref: text })
   return Effect.succeed({ a: stateOf(sides[0]!), b: stateOf(sides[1]!) })
 }
 
@@ -91,7 +104,9 @@ export const diff = Command.make(
   "diff",
   {
     range: Argument.String("A..B").pipe(
-      Argument.withDescription("Two branches or tags; with --table also two snapshots. A side left out is main"),
+      Argument.withDescription(
+        "Two branches or tags; with --table also snapshots and times (of a branch: work@123). A side left out is main",
+      ),
     ),
     table: Flag.String("table").pipe(
       Flag.withMetavar("TABLE"),
@@ -132,9 +147,9 @@ export const diff = Command.make(
         yield* printListing(format, sampleColumns, answer.sample, answer)
       return yield* output.note(`${addressText(address)} ${summaryOf(answer)}`)
     }
-    if (a.snapshot_id !== undefined || b.snapshot_id !== undefined) {
+    if ([a, b].some((side) => side.snapshot_id !== undefined || side.at !== undefined)) {
       return yield* new CliFailure({
-        message: "Snapshots are those of one table.",
+        message: "Snapshots and times are those of one table.",
         next: "Name it: `rat diff 123..456 --table gold.revenue`.",
         exitCode: ExitCode.usage,
       })
@@ -148,5 +163,6 @@ export const diff = Command.make(
   Command.withExamples([
     { command: "rat diff main..fix-prices", description: "Tables that differ" },
     { command: "rat diff main..fix-prices --table gold.revenue --key id", description: "Rows that differ" },
+    { command: "rat diff 2026-01-31.. --table gold.revenue", description: "What changed since then" },
   ]),
 )

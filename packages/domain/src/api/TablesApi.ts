@@ -102,7 +102,7 @@ export class TablesApi extends HttpApiGroup.make("tables")
       payload: Schema.Struct({
         a: TableState,
         b: TableState,
-        /** Columns that tell rows apart; default: the table's identifier fields. An empty list compares whole rows: none are changed. */
+        /** Columns that tell rows apart; default: the table's identifier fields, or the unique key of its pipeline. An empty list compares whole rows: none are changed. */
         key: Schema.optional(Schema.Array(Schema.String).check(Schema.isMaxLength(32))),
         /** Rows of each kind in the sample: 0..1000, default 20. */
         limit: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 }))),

@@ -136,7 +136,7 @@ export class DiffRequest extends Schema.Class<DiffRequest>("rat/domain/DiffReque
   table: TableKey,
   a: TableState,
   b: TableState,
-  /** Null: the identifier fields of `b`. Empty: whole rows. */
+  /** Null: the identifier fields of `b`, or the merge key of its last run. Empty: whole rows. */
   key: Schema.NullOr(Schema.Array(Schema.String)),
   /** Most rows of each kind in the sample. */
   limit: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),

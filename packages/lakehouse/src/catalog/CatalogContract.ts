@@ -206,4 +206,40 @@ export const catalogContract = <E>(name: string, catalog: Layer.Layer<Catalog, E
         assert.strictEqual((yield* catalog.ref(branch("run-9"))).head, own.id)
       }),
     )
+
+    it.effect("what a branch changed is told, and a table put upon main's version can be merged", () =>
+      Effect.gen(function* () {
+        const catalog = yield* Catalog
+        const [a, b, c] = [key("a10", "past"), key("b10", "past"), key("c10", "past")]
+        const before = yield* commit("main", change(a, null, "p@a1"), change(b, null, "p@b1"))
+        const name = branch("run-10")
+        yield* catalog.createBranch(name, { from: mainRef })
+        yield* commit("run-10", change(a, "p@a1", "p@mine"), change(b, "p@b1", null), change(c, null, "p@c1"))
+        yield* commit("main", change(a, "p@a1", "p@theirs"))
+        const told = Effect.map(catalog.changes(name), (changes) =>
+          changes.map((one) => `${one.key.name} ${one.kind}${one.isBehind ? " behind" : ""}`),
+        )
+        assert.deepStrictEqual(yield* told, ["a10 changed behind", "b10 dropped", "c10 created"])
+        assert.strictEqual((yield* Effect.flip(catalog.changes(branch("nowhere"))))._tag, "RefNotFound")
+
+        const next = change(a, null, "p@both").next!
+        const upon = (expected: string) => catalog.rebase(name, { key: a, expected, onto: "p@theirs", next })
+        assert.isFalse(yield* upon("p@stale"))
+        assert.isTrue(yield* upon("p@mine"))
+        assert.deepStrictEqual(yield* told, ["a10 changed", "b10 dropped", "c10 created"])
+        yield* catalog.merge(name, by)
+        assert.strictEqual(yield* locationOf("main", a), "p@both")
+
+        const dropped = yield* catalog.dropped({ namespace: "past" })
+        assert.deepStrictEqual(
+          dropped.map(({ pointer }) => pointer.metadataLocation),
+          ["p@b1"],
+        )
+        const then = yield* catalog.at(before.id, { namespace: "past" })
+        assert.deepStrictEqual(
+          then.map((pointer) => pointer.metadataLocation),
+          ["p@a1", "p@b1"],
+        )
+      }),
+    )
   })

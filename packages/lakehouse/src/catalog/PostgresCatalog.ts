@@ -21,7 +21,7 @@ import { makePostgresRetention } from "./PostgresRetention.ts"
 
 export const makePostgresCatalog = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  const refs = makePostgresRefs(sql)
+  const refs = yield* makePostgresRefs
   const { requireRef } = refs
 
   const pointerColumns = (alias: string) =>

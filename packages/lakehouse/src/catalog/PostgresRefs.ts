@@ -1,10 +1,29 @@
 import { RefExists, type RefName, RefNotFound } from "@rat/domain"
-import { DateTime, Effect } from "effect"
-import type { SqlClient } from "effect/sql"
+import { DateTime, Effect, Exit, Option } from "effect"
+import { SqlClient } from "effect/sql"
+import { makeGroupCommit } from "../postgres/GroupCommit.ts"
+import type { RefState } from "./Catalog.ts"
 import { type RefRow, toRef } from "./CatalogRows.ts"
 
+/** Most branches of one statement, and statements on their way at the same time. */
+const groupSize = 128
+const groupFlights = 2
+
+interface NewBranch {
+  readonly name: RefName
+  readonly runId: string | undefined
+  readonly expiresAt: DateTime.Utc | undefined
+}
+
+const toNewBranchJson = ({ expiresAt, name, runId }: NewBranch) => ({
+  name,
+  run_id: runId ?? null,
+  expires_at: expiresAt === undefined ? null : DateTime.formatIso(expiresAt),
+})
+
 /** Branches and tags of the catalog in Postgres: making, finding and ending them. */
-export const makePostgresRefs = (sql: SqlClient.SqlClient) => {
+export const makePostgresRefs = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
   const refColumns = sql.literal(`
     r.name, r.kind, r.run_id, r.base_commit, r.created_at, r.expires_at,
     coalesce((select max(k.id) from catalog_commit k where k.ref_id = r.id), r.start_commit) as head`)
@@ -75,10 +94,50 @@ export const makePostgresRefs = (sql: SqlClient.SqlClient) => {
     return yield* new RefExists({ ref: name })
   })
 
-  const createBranch = Effect.fn("Catalog.createBranch")(
-    (name: RefName, options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc }) =>
-      create("branch", name, options),
-  )
+  /** Branches of main that are asked for at the same time are made by one statement; a name that is taken has no row. */
+  const createGroup = yield* makeGroupCommit<NewBranch, RefState | null>({
+    name: "Catalog.createBranch.group",
+    maxItems: groupSize,
+    flights: groupFlights,
+    run: (items) =>
+      Effect.map(
+        sql<RefRow>`
+          insert into catalog_ref (
+            name, kind, run_id, expires_at, start_commit, base_commit, base_limit, base_xid, base_snapshot
+          )
+          select
+            i.name, 'branch', i.run_id, i.expires_at, newest.id, newest.id,
+            (select last_value from catalog_commit_id), pg_current_xact_id(), pg_current_snapshot()
+          from jsonb_to_recordset(${JSON.stringify(items.map(toNewBranchJson))}) as i (
+            name text, run_id text, expires_at timestamptz
+          )
+          cross join (select max(id) as id from catalog_commit where ref_id = 0) newest
+          order by i.name
+          on conflict (name) do nothing
+          returning name, kind, run_id, base_commit, created_at, expires_at, start_commit as head`,
+        (rows) => {
+          const made = new Map(rows.map((row) => [row.name, toRef(row)]))
+          return items.map(({ name }) => {
+            const ref = made.get(name) ?? null
+            made.delete(name) // asked for twice: one of the two made it
+            return Exit.succeed(ref)
+          })
+        },
+      ),
+  })
+
+  const isAlone = Effect.map(Effect.serviceOption(sql.transactionService), Option.isNone)
+
+  const createBranch = Effect.fn("Catalog.createBranch")(function* (
+    name: RefName,
+    options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc },
+  ) {
+    if (options.from === "main" && (yield* isAlone)) {
+      const made = yield* createGroup({ name, runId: options.runId, expiresAt: options.expiresAt })
+      if (made !== null) return made
+    }
+    return yield* create("branch", name, options)
+  })
   const createTag = Effect.fn("Catalog.createTag")((name: RefName, options: { readonly from: RefName }) =>
     create("tag", name, options),
   )
@@ -86,8 +145,24 @@ export const makePostgresRefs = (sql: SqlClient.SqlClient) => {
   const refuseMain = (name: RefName, act: string) =>
     name === "main" ? Effect.die(new Error(`main cannot be ${act}`)) : Effect.void
 
+  const deleteGroup = yield* makeGroupCommit<RefName, void>({
+    name: "Catalog.deleteRef.group",
+    maxItems: groupSize,
+    flights: groupFlights,
+    run: (names) =>
+      Effect.as(
+        sql`
+          select catalog_delete_ref(i.name)
+          from (
+            select distinct name from jsonb_array_elements_text(${JSON.stringify(names)}) as n (name) order by name
+          ) i`,
+        names.map(() => Exit.void),
+      ),
+  })
+
   const deleteRef = Effect.fn("Catalog.deleteRef")(function* (name: RefName) {
     yield* refuseMain(name, "deleted")
+    if (yield* isAlone) return yield* deleteGroup(name)
     yield* sql`select catalog_delete_ref(${name})`
   })
 
@@ -102,4 +177,4 @@ export const makePostgresRefs = (sql: SqlClient.SqlClient) => {
   })
 
   return { createBranch, createTag, deleteRef, expireBranch, collectExpired, ref, refs, requireRef, refuseMain }
-}
+})

@@ -60,6 +60,85 @@ layer(testLayer, { excludeTestServices: true })("Rebase", (it) => {
     }),
   )
 
+  it.effect("a state that our side went back to is not lost under theirs", () =>
+    Effect.gen(function* () {
+      const rebase = yield* Rebase
+      const tables = yield* IcebergTable
+      const first = yield* create("back", "select 1 as a")
+      const base = yield* append(first, "run-b", "select 2 as a")
+      const theirs = yield* append(base, "run-t", "select 3 as a")
+      const rolledBack = yield* tables.commit({
+        base,
+        location: base.metadata.location,
+        runId: "back",
+        updates: [{ action: "set-snapshot-ref", refName: "main", snapshotId: first.snapshotId!, type: "branch" }],
+        snapshot: null,
+      })
+      assert.strictEqual(rolledBack.totalRecords, 1)
+      const ours = yield* append(rolledBack, "run-o", "select 10 as a")
+      const refused = yield* Effect.flip(rebase.appends(ours, theirs))
+      assert.strictEqual(refused._tag, "RebaseConflict")
+      // Where both sides began after the step back, it is part of both.
+      const other = yield* append(rolledBack, "run-p", "select 11 as a")
+      const made = yield* rebase.appends(ours, other)
+      assert.deepStrictEqual(yield* values(made.metadataLocation), [1, 10, 11])
+    }),
+  )
+
+  it.effect("appends that each bring a column are read with the columns that they have", () =>
+    Effect.gen(function* () {
+      const rebase = yield* Rebase
+      const base = yield* create("columns", "select 1 as a")
+      const theirs = yield* append(base, "run-t", "select 2 as a")
+      const one = yield* append(base, "run-1", "select 3 as a, 'x' as x")
+      const two = yield* append(one, "run-2", "select 4 as a, 'y' as y")
+      const made = yield* rebase.appends(two, theirs)
+      assert.deepStrictEqual(yield* readTable(made.metadataLocation, { suffix: "order by a" }), [
+        { a: 1, x: null, y: null },
+        { a: 2, x: null, y: null },
+        { a: 3, x: "x", y: null },
+        { a: 4, x: null, y: "y" },
+      ])
+      const before = yield* readTable(made.metadataLocation, { snapshotId: one.snapshotId!, suffix: "order by a" })
+      assert.deepStrictEqual(before, [
+        { a: 1, x: null },
+        { a: 2, x: null },
+        { a: 3, x: "x" },
+      ])
+    }),
+  )
+
+  it.effect("a snapshot that lies upon wider columns of theirs has those", () =>
+    Effect.gen(function* () {
+      const rebase = yield* Rebase
+      const base = yield* create("wider", "select 1 as a")
+      const theirs = yield* append(base, "run-t", "select 9000000000 as a, true as b")
+      const one = yield* append(base, "run-1", "select 3 as a")
+      const made = yield* rebase.appends(yield* append(one, "run-2", "select 4 as a"), theirs)
+      const before = yield* readTable(made.metadataLocation, { snapshotId: one.snapshotId!, suffix: "order by a" })
+      assert.deepStrictEqual(before, [
+        { a: "1", b: null },
+        { a: "3", b: null },
+        { a: "9000000000", b: true },
+      ])
+    }),
+  )
+
+  it.effect("columns that were renamed and named back on their side are not taken for ours", () =>
+    Effect.gen(function* () {
+      const rebase = yield* Rebase
+      const rename = (from: TableCommit, runId: string, query: string, renames: Record<string, string>) =>
+        writeTable({ name: "renamed", query, runId, operation: "append", base: from, evolution: { renames } })
+      const base = yield* create("renamed", "select 1 as a")
+      const there = yield* rename(base, "run-t", "select 2 as b", { a: "b" })
+      const theirs = yield* rename(there, "run-u", "select 3 as a", { b: "a" })
+      const ours = yield* append(base, "run-1", "select 4 as a, 'x' as x")
+      const outcome = yield* Effect.exit(rebase.appends(ours, theirs))
+      if (outcome._tag === "Failure") return
+      assert.deepStrictEqual(yield* values(outcome.value.metadataLocation, "x"), ["x", null, null, null])
+    }),
+  )
+
   it.effect("an append goes upon files that theirs only wrote anew, and next appends go on from there", () =>
     Effect.gen(function* () {
       const rebase = yield* Rebase

@@ -4,6 +4,7 @@ import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { applyUpdates } from "../iceberg/ApplyUpdates.ts"
 import { IcebergTable, type TableCommit } from "../iceberg/IcebergTable.ts"
+import { printLosslessJson } from "../iceberg/LosslessJson.ts"
 import { encodeManifest, type ManifestEntry } from "../iceberg/Manifest.ts"
 import { encodeManifestList, hasLiveFiles, type ManifestFile } from "../iceberg/ManifestList.ts"
 import { encodeMetadata } from "../iceberg/MetadataJson.ts"
@@ -12,7 +13,7 @@ import { partitionFields, specOf } from "../iceberg/PartitionSpec.ts"
 import { liveRows, noTotals, plus, type Totals, totalsOfSummary } from "../iceberg/SnapshotSummary.ts"
 import type { TableVersion } from "../iceberg/TableChange.ts"
 import { TableCorrupt } from "../iceberg/TableCorrupt.ts"
-import type { Snapshot, TableMetadata } from "../iceberg/TableMetadata.ts"
+import type { Snapshot, TableMetadata, Schema as TableSchema } from "../iceberg/TableMetadata.ts"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "../store/ObjectStore.ts"
 import { Catalog } from "./Catalog.ts"
 import { TableTurns } from "./TableTurns.ts"
@@ -172,20 +173,26 @@ export class Rebase extends Context.Service<
         if (typeof wanted === "string") return yield* conflict(wanted)
         let version: TableVersion = theirs
         let totals: Totals = noTotals
+        const schemas = schemaUpdates(ours.metadata, theirs.metadata, wanted)
+        if (typeof schemas === "string") return yield* conflict(schemas)
         for (const snapshot of wanted) {
-          const { metadata } = version
-          const updates = [
-            ...(snapshot === wanted[0] ? schemaUpdates(ours.metadata, metadata) : []),
-            ...(yield* append(metadata, snapshot)),
-          ]
-          const name = digestOf(version.metadataLocation, snapshot.snapshotId)
-          const metadataLocation = `${metadata.location}/metadata/${versionAfter(version.metadataLocation)}-${name}.metadata.json`
-          const applied = applyUpdates(metadata, updates, {
+          const context = {
             nowMs: yield* Clock.currentTimeMillis,
-            location: metadata.location,
-            uuid: metadata.tableUuid,
-            previousLocation: version.metadataLocation,
-          })
+            location: version.metadata.location,
+            uuid: version.metadata.tableUuid,
+          }
+          const prepared = applyUpdates(version.metadata, snapshot === wanted[0] ? schemas.updates : [], context)
+          if (Result.isFailure(prepared)) return yield* conflict(prepared.failure.reason)
+          // Upon newer columns of theirs it is a snapshot of those.
+          const schemaId = schemas.isOurs ? snapshot.schemaId : theirs.metadata.currentSchemaId
+          const updates = yield* append(prepared.success, { ...snapshot, schemaId })
+          const name = digestOf(version.metadataLocation, snapshot.snapshotId)
+          const metadataLocation = `${version.metadata.location}/metadata/${versionAfter(version.metadataLocation)}-${name}.metadata.json`
+          const applied = applyUpdates(
+            version.metadata,
+            [...(snapshot === wanted[0] ? schemas.updates : []), ...updates],
+            { ...context, previousLocation: version.metadataLocation },
+          )
           if (Result.isFailure(applied)) return yield* conflict(applied.failure.reason)
           yield* put(metadataLocation, encodeMetadata(applied.success))
           version = { metadataLocation, metadata: applied.success }
@@ -313,6 +320,13 @@ const ownAppends = (ours: TableMetadata, theirs: TableMetadata): ReadonlyArray<S
     at = snapshot.parentSnapshotId
   }
   if (own.length === 0) return "one side went back to an older snapshot"
+  // What both sides had last before they parted is what ours must stand on: going back is a change of its own.
+  const both = ours.snapshotLog.findLast((entry) =>
+    theirs.snapshotLog.some(
+      ({ snapshotId, timestampMs }) => snapshotId === entry.snapshotId && timestampMs === entry.timestampMs,
+    ),
+  )
+  if (both !== undefined && both.snapshotId !== at) return "this side went back to an older snapshot"
   const notAppended = own.find(({ summary }) => summary.operation !== "append")
   if (notAppended !== undefined) return `this side changed rows that were there (${notAppended.summary.operation})`
   // What theirs did since: rows that are added, or only written anew, do not matter to an append.
@@ -329,7 +343,7 @@ const ownAppends = (ours: TableMetadata, theirs: TableMetadata): ReadonlyArray<S
 }
 
 const layoutConflict = (ours: TableMetadata, theirs: TableMetadata): string | null => {
-  const text = (value: unknown) => JSON.stringify(value)
+  const text = (value: unknown) => printLosslessJson(value)
   const fields = (metadata: TableMetadata) =>
     metadata.schemas.find(({ schemaId }) => schemaId === metadata.currentSchemaId)
   const [own, other] = [fields(ours), fields(theirs)]
@@ -356,14 +370,31 @@ const layoutConflict = (ours: TableMetadata, theirs: TableMetadata): string | nu
   return sameOrders ? null : "its sort order changed"
 }
 
-/** Columns that only our side added; ids are the same on both, as theirs added none. */
-const schemaUpdates = (ours: TableMetadata, theirs: TableMetadata): ReadonlyArray<MetadataUpdate> => {
-  const schema = ours.schemas.find(({ schemaId }) => schemaId === ours.currentSchemaId)!
-  const isKnown = theirs.schemas.some(({ fields }) => JSON.stringify(fields) === JSON.stringify(schema.fields))
-  return isKnown
-    ? []
-    : [
-        { action: "add-schema", schema },
-        { action: "set-current-schema", schemaId: -1 },
-      ]
+/**
+ * Schemas of ours that theirs lacks. Manifests name the schema of their files by its id, so it must be the same upon theirs; text
+ * says that it cannot.
+ */
+const schemaUpdates = (ours: TableMetadata, theirs: TableMetadata, own: ReadonlyArray<Snapshot>) => {
+  const text = (fields: TableSchema["fields"]) => printLosslessJson(fields)
+  const updates: Array<MetadataUpdate> = []
+  let next = Math.max(...theirs.schemas.map(({ schemaId }) => schemaId)) + 1
+  const used = new Set([...own.map(({ schemaId }) => schemaId), ours.currentSchemaId])
+  for (const schemaId of [...used].sort((left, right) => left - right)) {
+    const schema = ours.schemas.find((candidate) => candidate.schemaId === schemaId)
+    if (schema === undefined) return `schema ${schemaId} of its files is gone`
+    const there = theirs.schemas.find((candidate) => candidate.schemaId === schemaId)
+    if (there !== undefined && text(there.fields) === text(schema.fields)) continue
+    const isNew = theirs.schemas.every((candidate) => text(candidate.fields) !== text(schema.fields))
+    if (there !== undefined || schemaId !== next || !isNew) return "columns changed on both sides"
+    updates.push({ action: "add-schema", schema })
+    next++
+  }
+  const current = ours.schemas.find(({ schemaId }) => schemaId === ours.currentSchemaId)!
+  const isOurs = theirs.schemas
+    .filter(({ schemaId }) => schemaId === theirs.currentSchemaId)
+    .every(({ fields }) => ours.schemas.some((schema) => text(schema.fields) === text(fields)))
+  if (isOurs && theirs.currentSchemaId !== current.schemaId) {
+    updates.push({ action: "set-current-schema", schemaId: current.schemaId })
+  }
+  return { updates, isOurs }
 }

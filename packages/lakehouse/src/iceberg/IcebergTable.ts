@@ -1,4 +1,5 @@
 import { Clock, Context, Effect, Layer, Result } from "effect"
+import { usualLocation } from "../store/ObjectLocation.ts"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "../store/ObjectStore.ts"
 import type { UpdateRefused } from "./ApplyUpdates.ts"
 import { ByteCache } from "./ByteCache.ts"
@@ -86,7 +87,7 @@ export class IcebergTable extends Context.Service<
 
       const read = Effect.fnUntraced(function* (location: string) {
         // A location elsewhere is a fact about the file that names it, not a programmer's mistake.
-        if (!location.startsWith(store.root)) {
+        if (!usualLocation(location).startsWith(store.root)) {
           return yield* new TableCorrupt({ location, reason: `it is not in this object store (${store.root})` })
         }
         return yield* store.get(store.keyOf(location))

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
-import { writeAvroFile } from "./AvroFile.ts"
+import { readAvroFile, writeAvroFile } from "./AvroFile.ts"
 import type { ContentFile } from "./DataFile.ts"
 import { decodeManifest, encodeManifest, type ManifestEntry } from "./Manifest.ts"
 import { decodeManifestList, encodeManifestList, hasLiveFiles, type ManifestFile } from "./ManifestList.ts"
@@ -120,6 +120,15 @@ const plain = (value: unknown): unknown =>
         : value !== null && typeof value === "object"
           ? Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]))
           : value
+
+/** A length as Avro writes it. */
+const varint = (length: number): Buffer => {
+  const bytes: Array<number> = []
+  for (let rest = length * 2; ; rest = Math.floor(rest / 128)) {
+    if (rest < 128) return Buffer.from([...bytes, rest])
+    bytes.push((rest % 128) + 128)
+  }
+}
 
 describe("Manifest", () => {
   it("entries come back as they were", () => {
@@ -284,6 +293,39 @@ describe("Manifest", () => {
     )
     const missing = Effect.runSync(Effect.flip(decodeManifest("m.avro", manifest, 4, { partitionSpecs: [spec1] })))
     assert.include(missing.message, "partition spec 4, which the table does not have")
+  })
+
+  it("manifests whose writer says every type as an object are the same manifests", () => {
+    const names = new Set(["int", "long", "bytes", "string", "boolean"])
+    const respelled = (schema: unknown): unknown => {
+      if (typeof schema === "string") return names.has(schema) ? { type: schema } : schema
+      if (Array.isArray(schema)) return schema.map(respelled)
+      const parts = Object.entries(schema as object).map(([key, value]) => [
+        key,
+        key === "fields"
+          ? value.map((field: { readonly type: unknown }) => ({ ...field, type: respelled(field.type) }))
+          : ["items", "values"].includes(key)
+            ? respelled(value)
+            : value,
+      ])
+      return Object.fromEntries(parts)
+    }
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 3 }), (entries) => {
+        const bytes = encode(entries)
+        const start = bytes.indexOf('{"type":"record"')
+        const { schema } = readAvroFile(bytes)
+        const text = Buffer.from(JSON.stringify(schema))
+        assert.isTrue(bytes.subarray(start, start + text.length).equals(text))
+        const next = Buffer.from(JSON.stringify(respelled(schema)))
+        // The text's length stands before it.
+        const [old, length] = [varint(text.length), varint(next.length)]
+        const head = bytes.subarray(0, start - old.length)
+        assert.isTrue(bytes.subarray(start - old.length, start).equals(old))
+        const foreign = Buffer.concat([head, length, next, bytes.subarray(start + text.length)])
+        assert.deepStrictEqual(plain(Effect.runSync(decode(foreign))), plain(entries))
+      }),
+    )
   })
 
   it("statistics are the same whether one field is asked for or all of them", () => {

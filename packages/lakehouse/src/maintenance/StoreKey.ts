@@ -1,15 +1,12 @@
+import { usualLocation } from "../store/ObjectLocation.ts"
 import type { ObjectStore } from "../store/ObjectStore.ts"
-
-/** A location as schemes and slashes are written most often: `s3a://b/k` and `s3n://b/k` are `s3://b/k`, `file:/a` is `file:///a`. */
-const usual = (location: string): string =>
-  location.replace(/^s3[an]:\/\//, "s3://").replace(/^file:\/(?!\/)/, "file:///")
 
 /**
  * The key of the object that a location names, however its writer spells it; null when it is not in this store. What is not
  * recognised here counts as unreachable, so spellings matter more than anywhere else.
  */
 export const storeKey = (store: Pick<ObjectStore["Service"], "root">, location: string): string | null => {
-  const [root, wanted] = [usual(store.root), usual(location)]
+  const [root, wanted] = [usualLocation(store.root), usualLocation(location)]
   return wanted.startsWith(root) ? wanted.slice(root.length) : null
 }
 

@@ -47,12 +47,10 @@ const perform = async (job: CrashJob): Promise<number> => {
         PgConfig,
         Effect.map(PgConfig, (settings) => ({
           ...settings,
-          url: Redacted.make(job.url),
-          applicationName: `crash/${process.pid}`,
           maxConnections: 2,
           minConnections: 0,
         })),
-      ).pipe(Layer.provide(PgConfig.layer)),
+      ).pipe(Layer.provide(PgConfig.layerUrl(Redacted.make(job.url)))),
     ),
   )
   const undisturbed = (catalog: Catalog["Service"]): Catalog["Service"] => ({
@@ -98,9 +96,14 @@ const perform = async (job: CrashJob): Promise<number> => {
   return taken
 }
 
+const answer = (message: object) =>
+  process.send!(message, undefined, undefined, () => {
+    process.disconnect()
+  })
+
 process.once("message", (job: CrashJob) => {
   perform(job).then(
-    (taken) => process.send!({ taken }, () => process.disconnect()),
-    (error) => process.send!({ error: String(error?.stack ?? error) }, () => process.disconnect()),
+    (taken) => answer({ taken }),
+    (error) => answer({ error: String(error?.stack ?? error) }),
   )
 })

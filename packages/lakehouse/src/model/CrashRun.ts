@@ -19,7 +19,8 @@ export interface CrashRun {
 
 export const crashNamespace = "crash"
 
-export const crashKey = (table: string) => new TableKey({ namespace: crashNamespace, layer: "silver", name: table } as never)
+export const crashKey = (table: string) =>
+  new TableKey({ namespace: crashNamespace, layer: "silver", name: table } as never)
 
 const pointerTo = (made: TableCommit) => ({
   metadataLocation: made.metadataLocation,

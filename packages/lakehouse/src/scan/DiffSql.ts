@@ -16,7 +16,7 @@ export interface DiffSql {
   readonly setup: string
   /**
    * A query with `kind` (`added`, `removed`, `changed`), `n` (how many there are; NULL in rows of the sample), `before` and `after`
-   * (structs of all columns). Rows of the sample come in the order of their keys.
+   * (structs of all columns). Rows of the sample come by kind, then in the order of their keys.
    */
   readonly answer: string
 }
@@ -81,8 +81,8 @@ const counted = (rows: string) =>
 /** The first rows of each kind where nothing is paired. */
 const sampled = (ordered: string, row: string, limit: number): string =>
   [
-    ["d < 0", "'removed'", "r", "null"],
     ["d > 0", "'added'", "null", "r"],
+    ["d < 0", "'removed'", "r", "null"],
   ]
     .map(
       ([where, kind, before, after]) =>

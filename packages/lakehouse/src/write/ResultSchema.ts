@@ -6,6 +6,7 @@ import type { Field, TableMetadata, Schema as TableSchema } from "../iceberg/Tab
 import { quoteName, quoteText } from "../scan/SqlText.ts"
 import { type Renames, renameCircles } from "./ColumnRenames.ts"
 import { defaultsOf, describeFields, identifierOf } from "./FieldAnnotations.ts"
+import { mergeKeyProperty } from "./MergeKey.ts"
 import { type EvolutionContext, evolveFields, isSameName, newField, type ResultField } from "./SchemaEvolution.ts"
 
 /** The result's columns do not fit the table, or a type has no Iceberg counterpart. Lists every column. */
@@ -162,13 +163,16 @@ export const planWrite: (write: PlannedWrite) => Effect.Effect<WritePlan, Schema
     if (!isSame) {
       updates.push({ action: "add-schema", schema, lastColumnId }, { action: "set-current-schema", schemaId: -1 })
     }
-    if (circles.join(",") !== (base?.properties[renamedProperty] ?? "")) {
+    const remember = (property: string, value: string) => {
+      if (value === (base?.properties[property] ?? "")) return
       updates.push(
-        circles.length === 0
-          ? { action: "remove-properties", removals: [renamedProperty] }
-          : { action: "set-properties", updates: { [renamedProperty]: circles.join(",") } },
+        value === ""
+          ? { action: "remove-properties", removals: [property] }
+          : { action: "set-properties", updates: { [property]: value } },
       )
     }
+    remember(renamedProperty, circles.join(","))
+    remember(mergeKeyProperty, evolution.identifier.length === 0 ? "" : JSON.stringify(evolution.identifier))
     return {
       schema: isSame ? current : schema,
       lastColumnId,

@@ -34,7 +34,7 @@ export interface RowsToWrite {
 
 /** Partitions that one COPY keeps open; rows of more are brought together first. DuckDB closes files beyond 100. */
 const openPartitions = 50
-/** Partitions whose rows are sorted each by a COPY of its own. */
+/** Partitions whose rows are sorted each by a COPY of its own. Files of more are written unsorted, and say nothing of an order. */
 const sortedPartitions = 512
 
 /** One partition, by its number in the query's results. */
@@ -179,7 +179,10 @@ const writeTogether = Effect.fnUntraced(function* (rows: RowsToWrite, parts: Rea
     }),
   )
   const valuesOf = new Map(parts.map(({ id, values }) => [String(id), values]))
-  return filesOf(rows, stats, (row) => valuesOf.get(partitionId(row))!, 0)
+  return filesOf(rows, stats, (row) => valuesOf.get(partitionId(row))!, 0).map(({ file, localPath }): WrittenFile => {
+    const { sortOrderId: _, ...unsorted } = file // so many partitions are not sorted each: the files must not say so
+    return { localPath, file: unsorted }
+  })
 })
 
 const partitionId = (row: CopyRow): string => {

@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
 import { DiffRequest, RefName, TableKey } from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
-import { Effect } from "effect"
-import { publish, TestQuery } from "./TestQuery.ts"
+import { Clock, DateTime, Effect, Fiber } from "effect"
+import { publish, rows, TestQuery } from "./TestQuery.ts"
 
 const key = (name: string) => new TableKey({ namespace: "default", layer: "silver", name } as never)
 
@@ -88,9 +88,100 @@ layer(TestQuery.layer({ slots: 1 }), { excludeTestServices: true, timeout: "1 mi
       yield* publish("default.silver.there", "select 1 as id")
       const message = (effect: ReturnType<typeof diff>) => Effect.map(Effect.flip(effect), (error) => error.message)
       assert.match(yield* message(diff("there", { a: {}, b: {}, key: ["nope"] })), /"nope".*They have id/)
-      assert.match(yield* message(diff("there", { a: { snapshot_id: "12" }, b: {} })), /no snapshot 12 on main/)
+      assert.match(
+        yield* message(diff("there", { a: { snapshot_id: "12" }, b: {} })),
+        /On main, table .*there has no snapshot 12; it may have expired. Its newest are/,
+      )
+      assert.match(
+        yield* message(diff("there", { a: { snapshot_id: "first" }, b: {} })),
+        /"first" is not the id of a snap/,
+      )
+      const at = DateTime.makeUnsafe("2001-02-03T04:05:06Z")
+      assert.match(
+        yield* message(diff("there", { a: { at }, b: {} })),
+        /no snapshot of 2001-02-03 .*Its first one is of/,
+      )
+      assert.match(yield* message(diff("there", { a: { at, snapshot_id: "1" }, b: {} })), /not both/)
+      assert.match(yield* message(diff("there", { a: {}, b: {}, key: ["idd"] })), /Did you mean "id"/)
       assert.match(yield* message(diff("gone", { a: {}, b: {} })), /gone" does not exist/)
       assert.match(yield* message(diff("there", { a: { ref: RefName.make("nope") }, b: {} })), /"nope" does not exist/)
+    }),
+  )
+
+  it.effect("a side may be a time; keys are named as SQL names columns; an empty key compares whole rows", () =>
+    Effect.gen(function* () {
+      const name = "default.silver.timed"
+      yield* publish(name, "select 1 as id, 'a' as v")
+      yield* Effect.sleep(5)
+      const at = DateTime.makeUnsafe(yield* Clock.currentTimeMillis)
+      yield* Effect.sleep(5)
+      yield* publish(name, "select 1 as id, 'b' as v")
+      const keyed = yield* diff("timed", { a: { at }, b: {}, key: ["ID", "id"] })
+      assert.deepStrictEqual([keyed.key, keyed.rows_changed, keyed.rows_added], [["id"], 1, 0])
+      const whole = yield* diff("timed", { a: { at }, b: {}, key: [] })
+      assert.deepStrictEqual([whole.rows_changed, whole.rows_added, whole.rows_removed], [0, 1, 1])
+      const counted = yield* diff("timed", { a: { at }, b: {}, key: ["id"], limit: 0 })
+      assert.deepStrictEqual([counted.rows_changed, counted.sample], [1, []])
+    }),
+  )
+
+  it.effect("a table that only one ref has is added or removed with all its rows and columns", () =>
+    Effect.gen(function* () {
+      const catalog = yield* Catalog
+      const ref = RefName.make("fresh")
+      yield* catalog.createBranch(ref, { from: RefName.make("main") })
+      yield* publish("default.silver.made", "select i as id, 'v' || i as v from range(5) t(i)", "fresh")
+      const made = yield* diff("made", { a: {}, b: { ref }, key: ["id"], limit: 2 })
+      assert.deepStrictEqual([made.a_snapshot_id, made.columns_added], [null, ["id", "v"]])
+      assert.deepStrictEqual([made.rows_added, made.rows_removed, made.rows_changed], [5, 0, 0])
+      assert.deepStrictEqual(
+        made.sample.map(({ after }) => after),
+        [
+          { id: 0, v: "v0" },
+          { id: 1, v: "v1" },
+        ],
+      )
+      const back = yield* diff("made", { a: { ref }, b: {} })
+      assert.deepStrictEqual([back.rows_added, back.rows_removed, back.columns_removed], [0, 5, ["id", "v"]])
+    }),
+  )
+
+  it.effect("nested values, names with quotes and values of every kind come in the sample as in a query's answer", () =>
+    Effect.gen(function* () {
+      const name = "default.silver.kinds"
+      const of = (n: number) =>
+        `select ${n} as "a ""b'", {'x': [${n}, null], 'y': map{'k': ${n}.5}} as s, 12345678901234567890.5::decimal(38,1) as d, 'nan'::double as f, date '2026-01-02' as day, '\\x01'::blob as bytes, 9007199254740993 as big`
+      yield* publish(name, of(1))
+      const first = yield* snapshotOf("kinds")
+      yield* publish(name, of(2))
+      const { sample } = yield* diff("kinds", { a: { snapshot_id: first }, b: {}, key: ["f", "s"] })
+      assert.deepStrictEqual(
+        sample.map(({ kind }) => kind),
+        ["added", "removed"],
+      )
+      const [shown] = (yield* rows({ sql: "from silver.kinds", format: "objects" })) as ReadonlyArray<object>
+      assert.deepStrictEqual(sample[0]!.after as object, shown)
+    }),
+  )
+
+  it.effect("a diff that nobody waits for any more, or that takes too long, frees its slot at once", () =>
+    Effect.gen(function* () {
+      const name = "default.silver.slow"
+      const of = (salt: string) => `select i as id, md5('${salt}' || i) as v from range(1000000) t(i)`
+      yield* publish(name, of("a"))
+      const first = yield* snapshotOf("slow")
+      yield* publish(name, of("b"))
+      const slow = { a: { snapshot_id: first }, b: {}, key: ["id", "v"] }
+      const failure = yield* Effect.flip(diff("slow", { ...slow, timeoutMs: 150 }))
+      assert.strictEqual(failure._tag, "QueryTimedOut")
+      const answer = yield* Effect.timeout(rows({ sql: "select 1 as one" }), "5 seconds")
+      assert.deepStrictEqual(answer, [[1]])
+      const running = yield* Effect.forkChild(diff("slow", slow))
+      yield* Effect.sleep(300)
+      yield* Fiber.interrupt(running)
+      assert.deepStrictEqual(yield* Effect.timeout(rows({ sql: "select 1 as one" }), "5 seconds"), [[1]])
+      const whole = yield* diff("slow", { ...slow, key: ["id"], limit: 1 })
+      assert.deepStrictEqual([whole.rows_changed, whole.rows_added, whole.rows_removed], [1_000_000, 0, 0])
     }),
   )
 })

@@ -14,6 +14,7 @@ import {
   Catalog,
   diffSql,
   IcebergTable,
+  mergeKeyOf,
   type ScanPlan,
   ScanPlanner,
   type SlotPool,
@@ -83,12 +84,16 @@ const planState = Effect.fnUntraced(function* (request: DiffRequest, state: Stat
 
 /** Names of the key's columns as the table writes them. */
 const keyOf = (request: DiffRequest, { columns }: VersionDiff, there: ScanPlan) => {
+  const known = new Map(columns.map(({ name }) => [name.toLowerCase(), name]))
   if (request.key === null) {
     const ids = there.schema.identifierFieldIds
-    const names = columns.flatMap(({ id, name }) => (ids.includes(id) ? [name] : []))
-    return Effect.succeed(names.length === ids.length ? names : [])
+    const wanted =
+      ids.length === 0
+        ? mergeKeyOf(there.metadata).map((name) => known.get(name.toLowerCase()))
+        : ids.map((fieldId) => columns.find(({ id }) => id === fieldId)?.name)
+    const names = wanted.filter((name) => name !== undefined)
+    return Effect.succeed(names.length === wanted.length ? names : [])
   }
-  const known = new Map(columns.map(({ name }) => [name.toLowerCase(), name]))
   const unknown = request.key.filter((name) => !known.has(name.toLowerCase()))
   if (unknown.length === 0) {
     return Effect.succeed([...new Set(request.key.map((name) => known.get(name.toLowerCase())!))])
@@ -102,47 +107,49 @@ const keyOf = (request: DiffRequest, { columns }: VersionDiff, there: ScanPlan) 
 }
 
 /** Compares two states of a table in a query slot. Metadata says what has to be read for it (`VersionDiff`), which may be nothing. */
-export const diffTable = Effect.fn("QueryRole.diff")(
-  function* (pool: SlotPool, request: DiffRequest) {
-    const [a, b] = yield* Effect.all([planState(request, request.a), planState(request, request.b)])
-    const there = b ?? a
-    if (there === null) {
-      return yield* new TableNotFound({ table: String(request.table), ref: request.b.ref ?? mainRef })
-    }
-    const diff = versionDiff(a, b)
-    const facts = {
-      a_snapshot_id: a?.snapshotId?.toString() ?? null,
-      b_snapshot_id: b?.snapshotId?.toString() ?? null,
-      key: yield* keyOf(request, diff, there),
-      columns_added: diff.columnsAdded,
-      columns_removed: diff.columnsRemoved,
-      files_read: diff.readFiles,
-      files_same: diff.sameFiles,
-    }
-    if (diff.before === null && diff.after === null) {
-      return new TableDiff({ ...facts, rows_added: 0, rows_removed: 0, rows_changed: 0, sample: [] })
-    }
-    if (diff.columns.length === 0) {
-      return yield* new QueryInvalid({
-        reason: `The two states of ${request.table} have no column in common, so their rows cannot be compared. Columns added: ${diff.columnsAdded.join(", ")}; removed: ${diff.columnsRemoved.join(", ")}.`,
-      })
-    }
-    const rows = yield* compareRows(pool, request, diff, facts.key)
-    const count = (kind: string) => rows.find((row) => row.n !== null && row.kind === kind)?.n ?? 0
-    return new TableDiff({
-      ...facts,
-      rows_added: count("added"),
-      rows_removed: count("removed"),
-      rows_changed: count("changed"),
-      sample: rows.flatMap(({ after, before, kind, n }) => (n === null ? [{ kind, before, after }] : [])),
-    })
-  },
-  Effect.scoped,
-  (effect, _, { timeoutMs = Number.POSITIVE_INFINITY }, mostMs) => withTimeout(effect, Math.min(timeoutMs, mostMs)),
-)
+export const diffTable = (pool: SlotPool, request: DiffRequest, mostMs: number) => {
+  const timeoutMs = Math.min(request.timeoutMs ?? mostMs, mostMs)
+  return compareStates(pool, request).pipe(
+    Effect.scoped,
+    Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => Effect.fail(new QueryTimedOut({ timeoutMs })) }),
+    Effect.withSpan("QueryRole.diff"),
+  )
+}
 
-const withTimeout = <A, E, R>(effect: Effect.Effect<A, E, R>, timeoutMs: number) =>
-  Effect.timeoutOrElse(effect, { duration: timeoutMs, orElse: () => Effect.fail(new QueryTimedOut({ timeoutMs })) })
+const compareStates = Effect.fnUntraced(function* (pool: SlotPool, request: DiffRequest) {
+  const [a, b] = yield* Effect.all([planState(request, request.a), planState(request, request.b)])
+  const there = b ?? a
+  if (there === null) {
+    return yield* new TableNotFound({ table: String(request.table), ref: request.b.ref ?? mainRef })
+  }
+  const diff = versionDiff(a, b)
+  const facts = {
+    a_snapshot_id: a?.snapshotId?.toString() ?? null,
+    b_snapshot_id: b?.snapshotId?.toString() ?? null,
+    key: yield* keyOf(request, diff, there),
+    columns_added: diff.columnsAdded,
+    columns_removed: diff.columnsRemoved,
+    files_read: diff.readFiles,
+    files_same: diff.sameFiles,
+  }
+  if (diff.before === null && diff.after === null) {
+    return new TableDiff({ ...facts, rows_added: 0, rows_removed: 0, rows_changed: 0, sample: [] })
+  }
+  if (diff.columns.length === 0) {
+    return yield* new QueryInvalid({
+      reason: `The two states of ${request.table} have no column in common, so their rows cannot be compared. Columns added: ${diff.columnsAdded.join(", ")}; removed: ${diff.columnsRemoved.join(", ")}.`,
+    })
+  }
+  const rows = yield* compareRows(pool, request, diff, facts.key)
+  const count = (kind: string) => rows.find((row) => row.n !== null && row.kind === kind)?.n ?? 0
+  return new TableDiff({
+    ...facts,
+    rows_added: count("added"),
+    rows_removed: count("removed"),
+    rows_changed: count("changed"),
+    sample: rows.flatMap(({ after, before, kind, n }) => (n === null ? [{ kind, before, after }] : [])),
+  })
+})
 
 const compareRows = Effect.fnUntraced(function* (
   pool: SlotPool,
@@ -151,7 +158,6 @@ const compareRows = Effect.fnUntraced(function* (
   key: ReadonlyArray<string>,
 ) {
   const planner = yield* ScanPlanner
-  // What a failure is told by; nobody wrote this text, so no place in it is named.
   const question = new QueryRequest({
     sql: `diff of ${request.table}`,
     namespace: request.table.namespace,
@@ -160,11 +166,10 @@ const compareRows = Effect.fnUntraced(function* (
     limit: 0,
     timeoutMs: null,
   })
+  // Nobody wrote the text that failed, so no place in it is named.
   const fail = (failure: Parameters<typeof queryFailure>[2]) =>
-    queryFailure(
-      question,
-      { sql: question.sql, originalOf: () => 0 },
-      failure._tag === "SlotOpFailed" ? Object.assign(failure, { details: undefined }) : failure,
+    queryFailure(question, { sql: question.sql, originalOf: (position) => position }, failure).pipe(
+      Effect.catchTag("QueryInvalid", ({ reason }) => Effect.fail(new QueryInvalid({ reason }))),
     )
   const paths = yield* Effect.forEach(
     locations,

@@ -1,5 +1,5 @@
 import type { TableKey } from "@rat/domain"
-import { isObjectKey, type MetadataUpdate, type ObjectStore } from "@rat/lakehouse"
+import { isObjectKey, type MetadataUpdate, type ObjectStore, usualLocation } from "@rat/lakehouse"
 import { Result } from "effect"
 import { type RestFailure, refuse } from "./RestFailure.ts"
 
@@ -12,11 +12,11 @@ type Store = Pick<ObjectStore["Service"], "root" | "keyOf">
 
 /** Whether a location is a proper key of the store: no `..`, no empty part, no control character. */
 export const isInStore = (store: Store, location: string): boolean =>
-  location.startsWith(store.root) && isObjectKey(location.slice(store.root.length))
+  usualLocation(location).startsWith(store.root) && isObjectKey(usualLocation(location).slice(store.root.length))
 
 /** Whether a location lies below a folder of the store. */
 export const isBelow = (store: Store, folder: string, location: string): boolean =>
-  isInStore(store, location) && location.startsWith(`${folder.replace(/\/+$/, "")}/`)
+  isInStore(store, location) && usualLocation(location).startsWith(`${usualLocation(folder).replace(/\/+$/, "")}/`)
 
 const refuseProperty = (name: string, why: string) =>
   refuse("BadRequestException", `The table property "${name}" cannot be set so: ${why}.`)
@@ -85,7 +85,7 @@ export const updatesProblem = (
   for (const update of updates) {
     switch (update.action) {
       case "set-location":
-        if (update.location.replace(/\/+$/, "") !== location) {
+        if (usualLocation(update.location).replace(/\/+$/, "") !== usualLocation(location)) {
           return refuseLocation(update.location, `the table stays in ${location}`)
         }
         break

@@ -14,12 +14,11 @@ import {
   TableKey,
   toWireStatus,
 } from "@rat/domain"
-import { Catalog, type CatalogConflict, type Commit, Rebase } from "@rat/lakehouse"
+import { Catalog, type CatalogConflict, type Commit, makeGroupCommit, Rebase } from "@rat/lakehouse"
 import { Effect, Exit, Random } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { describePipelines } from "../pipeline/PipelineDescription.ts"
-import { makeGroupCommit } from "../sql/GroupCommit.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
 import { countRun } from "../telemetry/Metrics.ts"

@@ -1,7 +1,7 @@
 import { type Lease, LeaseLost, LogEntry, type Phase, type PhaseTiming, type RunId } from "@rat/domain"
+import { makeGroupCommit } from "@rat/lakehouse"
 import { Effect, Exit } from "effect"
 import { SqlClient } from "effect/sql"
-import { makeGroupCommit } from "../sql/GroupCommit.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
 import { RunHub } from "./RunHub.ts"

@@ -8,11 +8,11 @@ import {
   RunId,
   type RunKind,
 } from "@rat/domain"
+import { makeGroupCommit } from "@rat/lakehouse"
 import { Clock, Effect, Exit } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
-import { makeGroupCommit } from "../sql/GroupCommit.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
 import { announce } from "./RunEvents.ts"

@@ -258,3 +258,42 @@ language sql stable as $$
   order by 1
   limit p_limit
 $$;
+
+-- As before, but the rows to lock are looked up one by one whatever the plan's age: a plan that a session made when there were few
+-- tables compared each key with each table.
+create or replace function catalog_lock_tables(p_keys jsonb) returns void
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+  -- Until the transaction ends: the plans that this session keeps may be of a time with few tables.
+  if jsonb_array_length(p_keys) > 64 then
+    perform set_config('plan_cache_mode', 'force_custom_plan', true);
+  end if;
+  insert into catalog_table (namespace, layer, name, commit_id, xid, updated_at)
+  select k.namespace, k.layer, k.name, 0, '0'::xid8, clock_timestamp()
+  from (
+    select distinct i.namespace, i.layer, i.name
+    from jsonb_to_recordset(p_keys) as i(namespace text, layer text, name text)
+    order by 1, 2, 3
+  ) k
+  left join lateral (
+    select true as is_there
+    from catalog_table t
+    where t.namespace = k.namespace and t.layer = k.layer and t.name = k.name
+    offset 0
+  ) t on true
+  where t.is_there is null
+  on conflict do nothing;
+
+  perform
+  from (
+    select distinct i.namespace, i.layer, i.name
+    from jsonb_to_recordset(p_keys) as i(namespace text, layer text, name text)
+    order by 1, 2, 3
+  ) k
+  cross join lateral (
+    select
+    from catalog_table t
+    where t.namespace = k.namespace and t.layer = k.layer and t.name = k.name
+    for update
+  ) t;
+end $$;

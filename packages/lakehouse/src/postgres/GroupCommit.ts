@@ -1,6 +1,6 @@
-import { isPostgresOutage } from "@rat/lakehouse"
 import { Deferred, Effect, Exit, Option, Queue, type Tracer } from "effect"
 import type { SqlError } from "effect/sql"
+import { isPostgresOutage } from "./PostgresOutage.ts"
 
 interface Waiting<A, B, E> {
   readonly item: A
