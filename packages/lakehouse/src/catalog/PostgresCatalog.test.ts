@@ -71,6 +71,8 @@ layer(PostgresCatalog.layer.pipe(Layer.provideMerge(TestPostgres.layer(catalogMi
           const [after] = yield* counters
           return { read: after!.read - before!.read, written: after!.written - before!.written }
         }).pipe(sql.withTransaction)
+      const ten = Array.from({ length: 10 }, (_, n) => change(key(`f${n}`, "few"), null, `f${n}@1`))
+      yield* commit("main", ...ten)
       yield* sql`analyze`
       const few = yield* rowsTouched("few")
       const many = Array.from({ length: 10_000 }, (_, n) => change(key(`t${n}`, "many"), null, `t${n}@1`))

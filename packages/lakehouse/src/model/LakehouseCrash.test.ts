@@ -142,7 +142,9 @@ const stateOf = Effect.fnUntraced(function* (name: string) {
   const plan = yield* planner.plan(pointer!.metadataLocation)
   const paths = new Map<string, string>()
   for (const location of plan.locations) paths.set(location, yield* Effect.scoped(planner.localPath(location)))
-  const rows = yield* duck.rows(`select id, p, v from (${plan.relation((location) => paths.get(location)!)}) order by id`)
+  const rows = yield* duck.rows(
+    `select id, p, v from (${plan.relation((location) => paths.get(location)!)}) order by id`,
+  )
   assert.strictEqual(pointer!.rowCount, rows.length)
   return rows.map(({ id, p, v }) => `${id} ${p} ${v}`).join()
 })

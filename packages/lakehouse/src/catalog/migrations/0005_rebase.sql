@@ -264,10 +264,6 @@ $$;
 create or replace function catalog_lock_tables(p_keys jsonb) returns void
 language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  -- Until the transaction ends: the plans that this session keeps may be of a time with few tables.
-  if jsonb_array_length(p_keys) > 64 then
-    perform set_config('plan_cache_mode', 'force_custom_plan', true);
-  end if;
   insert into catalog_table (namespace, layer, name, commit_id, xid, updated_at)
   select k.namespace, k.layer, k.name, 0, '0'::xid8, clock_timestamp()
   from (
@@ -296,4 +292,134 @@ begin
     where t.namespace = k.namespace and t.layer = k.layer and t.name = k.name
     for update
   ) t;
+end $$;
+
+-- Answers with one row: outcome `committed`, `missing` (no such branch) or `conflict` (o_tables says which).
+create or replace function catalog_commit_changes(p_ref text, p_message text, p_author text, p_run_id text, p_changes jsonb)
+returns table (outcome text, o_id bigint, o_parent bigint, o_at timestamptz, o_message text, o_author text, o_tables text[])
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  r catalog_ref;
+  v_change record;
+  v_id bigint;
+  v_at timestamptz;
+  v_conflicts text[];
+  v_is_repeat boolean;
+  v_tables text[];
+begin
+  select * into r from catalog_ref where name = p_ref and kind = 'branch';
+  if found and r.id <> 0 then
+    -- One writer at a time on a branch. Main's row is never locked: its tables' rows are.
+    select * into r from catalog_ref where id = r.id for update;
+  end if;
+  if not found then
+    return query select 'missing', null::bigint, null::bigint, null::timestamptz, null, null, null::text[];
+    return;
+  end if;
+  if r.id = 0 then
+    perform catalog_lock_tables(p_changes);
+  end if;
+
+  select
+    array_agg(c.key order by c.key) filter (where c.current is distinct from c.expected),
+    bool_and(c.current is not distinct from c.metadata_location),
+    coalesce(array_agg(c.key order by c.key), '{}')
+  into v_conflicts, v_is_repeat, v_tables
+  from (
+    select
+      concat_ws('.', c.namespace, c.layer, c.name) as key,
+      c.expected,
+      c.metadata_location,
+      case when r.id = 0 then t.metadata_location
+           when o.ref_id is not null then o.metadata_location
+           else b.metadata_location end as current
+    from jsonb_to_recordset(p_changes)
+      as c(namespace text, layer text, name text, expected text, metadata_location text)
+    left join catalog_table t
+      on r.id = 0 and t.namespace = c.namespace and t.layer = c.layer and t.name = c.name
+    left join catalog_override o
+      on r.id <> 0 and o.ref_id = r.id and o.namespace = c.namespace and o.layer = c.layer and o.name = c.name
+    left join lateral (
+      select v.metadata_location
+      from catalog_version v
+      where v.namespace = c.namespace and v.layer = c.layer and v.name = c.name
+        and catalog_sees(r, v.commit_id, v.xid)
+      order by v.commit_id desc
+      limit 1
+    ) b on r.id <> 0 and o.ref_id is null
+  ) c;
+
+  if v_is_repeat and p_run_id is not null then
+    return query
+      select
+        'committed', k.id,
+        coalesce((select max(p.id) from catalog_commit p where p.ref_id = k.ref_id and p.id < k.id), r.start_commit),
+        k.committed_at, k.message, k.author, k.tables
+      from catalog_commit k
+      where k.run_id = p_run_id and k.ref_id = r.id
+      order by k.id desc
+      limit 1;
+    if found then
+      return;
+    end if;
+  end if;
+  if v_conflicts is not null then
+    return query select 'conflict', null::bigint, null::bigint, null::timestamptz, null, null, v_conflicts;
+    return;
+  end if;
+
+  -- Taken after the locks: of two commits of one table the later has the higher number.
+  v_id := nextval('catalog_commit_id');
+  v_at := clock_timestamp();
+  insert into catalog_commit (id, xid, ref_id, message, author, run_id, committed_at, tables)
+  values (v_id, pg_current_xact_id(), r.id, p_message, p_author, p_run_id, v_at, v_tables);
+
+  if r.id = 0 then
+    -- Row by row: one plan for all tables at once compares each with each when it was made while there were few.
+    for v_change in
+      select i.*
+      from jsonb_to_recordset(p_changes) as i(
+        namespace text, layer text, name text,
+        metadata_location text, snapshot_id text, row_count bigint, size_bytes bigint
+      )
+    loop
+      update catalog_table t
+      set commit_id = v_id,
+          xid = pg_current_xact_id(),
+          metadata_location = v_change.metadata_location,
+          snapshot_id = v_change.snapshot_id,
+          row_count = coalesce(v_change.row_count, 0),
+          size_bytes = coalesce(v_change.size_bytes, 0),
+          updated_at = v_at
+      where t.namespace = v_change.namespace and t.layer = v_change.layer and t.name = v_change.name;
+    end loop;
+    insert into catalog_version
+    select c.namespace, c.layer, c.name, v_id, pg_current_xact_id(),
+      c.metadata_location, c.snapshot_id, coalesce(c.row_count, 0), coalesce(c.size_bytes, 0), v_at
+    from jsonb_to_recordset(p_changes) as c(
+      namespace text, layer text, name text,
+      metadata_location text, snapshot_id text, row_count bigint, size_bytes bigint
+    );
+  else
+    insert into catalog_override
+    select r.id, c.namespace, c.layer, c.name, v_id,
+      c.metadata_location, c.snapshot_id, coalesce(c.row_count, 0), coalesce(c.size_bytes, 0), v_at
+    from jsonb_to_recordset(p_changes) as c(
+      namespace text, layer text, name text,
+      metadata_location text, snapshot_id text, row_count bigint, size_bytes bigint
+    )
+    on conflict (ref_id, namespace, layer, name) do update
+    set commit_id = excluded.commit_id,
+        metadata_location = excluded.metadata_location,
+        snapshot_id = excluded.snapshot_id,
+        row_count = excluded.row_count,
+        size_bytes = excluded.size_bytes,
+        updated_at = excluded.updated_at;
+  end if;
+
+  return query
+    select
+      'committed', v_id,
+      coalesce((select max(p.id) from catalog_commit p where p.ref_id = r.id and p.id < v_id), r.start_commit),
+      v_at, p_message, p_author, v_tables;
 end $$;
