@@ -21,9 +21,18 @@ const columns = [
 type Values = ReadonlyArray<string | null>
 
 const rows: ReadonlyArray<Values> = [
-  ["1", "34", "2017-11-16 22:31:08", "2017-11-16 22:31:08+00", "2017-11-16", "iceberg", "14.20", "true"],
-  ["2", "-7", "1969-12-31 23:59:59.5", "1969-12-31 23:59:59.5+00", "1969-12-31", "ä/b c=d", "-0.05", "false"],
-  ["-9223372036854775808", "0", "1970-01-01 00:00:00", "1970-01-01 00:00:00+00", "1970-01-01", "", "0.00", "true"],
+  ["1", "34", "2017-11-16T22:31:08", "2017-11-16T22:31:08+00:00", "2017-11-16", "iceberg", "14.20", "true"],
+  [
+    "2",
+    "-7",
+    "1969-12-31T23:59:59.500000",
+    "1969-12-31T23:59:59.500000+00:00",
+    "1969-12-31",
+    "ä/b c=d",
+    "-0.05",
+    "false",
+  ],
+  ["-9223372036854775808", "0", "1970-01-01T00:00:00", "1970-01-01T00:00:00+00:00", "1970-01-01", "", "0.00", "true"],
   [
     "4",
     "2147483647",
@@ -61,6 +70,16 @@ const query = rows
   })
   .join(" union all ")
 
+/**
+ * DuckDB 1.5.5 computes the transforms of what it looks for differently below zero: it cuts towards zero (months, days and hours
+ * before 1970), or without sign (truncate), where the specification rounds down. So it misses rows of its own tables too.
+ */
+const isMistaken = (engine: string, transform: string, value: string | null) => {
+  if (engine !== "duckdb" || value === null) return false
+  if (transform.startsWith("truncate")) return value.startsWith("-")
+  return /^(month|day|hour)\((ts|tz)\)/.test(transform) && value < "1970"
+}
+
 /** Spark's spelling of a transform. */
 const inSpark = (transform: string) =>
   transform.replace(/^(\w+)\[(\d+)\]\((\w+)\)$/, "$1($2, $3)").replace(/^(year|month|day|hour)\(/, "$1s(")
@@ -83,8 +102,7 @@ describe.skipIf(!hasDuckDb)(`Partitions in foreign engines${skips}`, () => {
       const isQuoted = !["id", "i", "dec", "b"].includes(name)
       for (const row of rows) {
         const value = row[index] ?? null
-        // PyIceberg takes times as ISO text; it has no conditions with booleans.
-        const readers = engines.filter((engine) => engine.name !== "pyiceberg" || !["ts", "tz", "b"].includes(name))
+        const readers = engines.filter((engine) => !isMistaken(engine.name, transform, value))
         const literal = isQuoted ? `'${value}'` : value
         for (const where of value === null ? [`${name} is null`] : [`${name} = ${literal}`, `${name} <= ${literal}`]) {
           await compare({ table, columns: ["id"], model: "rows", where, label: where, readers })

@@ -13,15 +13,15 @@ interface TypedColumn {
 
 /** Types that every engine has. */
 const common: ReadonlyArray<TypedColumn> = [
-  { name: "n", type: "INTEGER", values: ["1", "-2147483648"] },
+  { name: "n", type: "INTEGER", values: ["1", "'-2147483648'"] },
   { name: "flag", type: "BOOLEAN", values: ["true", "false"] },
-  { name: "big", type: "BIGINT", values: ["9007199254740993", "-9223372036854775808"] },
+  { name: "big", type: "BIGINT", values: ["9007199254740993", "'-9223372036854775808'"] },
   { name: "f", type: "FLOAT", values: ["1.5", "'infinity'"] },
   { name: "d", type: "DOUBLE", values: ["0.1", "'nan'"] },
   { name: "zero", type: "DOUBLE", values: ["-0.0", "1.7976931348623157e308"] },
   { name: "small", type: "DECIMAL(4,2)", values: ["-1.23", "99.99"] },
   { name: "middle", type: "DECIMAL(18,6)", values: ["-1.234567", "999999999999.999999"] },
-  { name: "large", type: "DECIMAL(38,10)", values: ["0.0000000001", "-9999999999999999999999999999.9999999999"] },
+  { name: "large", type: "DECIMAL(38,10)", values: ["0.0000000001", "'-9999999999999999999999999999.9999999999'"] },
   { name: "word", type: "VARCHAR", values: ["'héllo \"x\" 🚀 and much longer than bounds are'", "''"] },
   { name: "bytes", type: "BLOB", values: ["'\\x00\\xFF'", "''"] },
   { name: "day", type: "DATE", values: ["'2020-02-29'", "'0001-01-01'"] },
@@ -62,14 +62,14 @@ const sparkQuery = `select 1 as n, true as flag, 9007199254740993 as big, cast(1
     cast(-1.23 as decimal(4,2)) as small, cast('0.0000000001' as decimal(38,10)) as large, 'ü' as word, x'00ff' as bytes,
     date'2020-02-29' as day, timestamp_ntz'2020-01-02 03:04:05.123456' as ts, timestamp'2020-01-02 03:04:05.5+02:00' as tz,
     array(1, null, 3) as list, named_struct('a', 1, 'b', named_struct('c', 'x')) as pair, map('k', 1.5D, 'l', cast(null as double)) as dict
-  union all select -2147483648, false, -9223372036854775808, float('-infinity'), -0.0D, 99.99, -1, '', x'',
+  union all select -2147483648, false, -9223372036854775807 - 1, float('-infinity'), -0.0D, 99.99, -1, '', x'',
     date'0001-01-01', timestamp_ntz'1969-12-31 23:59:59.999999', timestamp'1960-01-01 00:00:00Z',
     array(), named_struct('a', cast(null as int), 'b', cast(null as struct<c: string>)), map()
   union all select null, null, null, null, null, null, null, null, null, null, null, null, null, null, null`
 
 /** The same rows for the model. */
 const sparkModel = `select unnest([1, -2147483648, null])::integer as n, unnest([true, false, null]) as flag,
-    unnest([9007199254740993, -9223372036854775808, null])::bigint as big, unnest(['1.5', '-infinity', null])::float as f,
+    unnest(['9007199254740993', '-9223372036854775808', null])::bigint as big, unnest(['1.5', '-infinity', null])::float as f,
     unnest(['nan', '-0.0', null])::double as d, unnest(['-1.23', '99.99', null])::decimal(4,2) as small,
     unnest(['0.0000000001', '-1', null])::decimal(38,10) as large, unnest(['ü', '', null]) as word,
     unnest(['\\x00\\xFF', '', null])::blob as bytes, unnest(['2020-02-29', '0001-01-01', null])::date as day,

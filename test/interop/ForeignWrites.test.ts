@@ -187,24 +187,21 @@ describe.skipIf(!hasDuckDb)(`Tables that other engines write${skips}`, () => {
           await spark.sql(sql.replaceAll("{t}", target))
           await duckdb.sql(sql.replaceAll("{t}", `model_${table}`))
         }
-        // PyIceberg refuses to read equality deletes.
-        const readers = engines.filter(({ name }) => name !== "pyiceberg")
+        // PyIceberg refuses equality deletes. DuckDB 1.5.5 reads them, until one holds NULL: it compares with `=`, and ends.
+        let readers = engines.filter(({ name }) => name !== "pyiceberg")
         const check = (label: string) => compare({ table, columns: first, model: `model_${table}`, label, readers })
         await both("insert into {t} values (1, 'a', 1), (1, 'b', 2), (2, 'a', 3), (null, 'b', 4), (null, null, 5)")
-        await spark.equalityDelete(
-          "rat",
-          namespace,
-          table,
-          ["id", "part"],
-          [
-            [1, "a"],
-            [null, "b"],
-          ],
-        )
-        await duckdb.sql(`delete from model_${table} where (id = 1 and part = 'a') or (id is null and part = 'b')`)
+        await spark.equalityDelete("rat", namespace, table, ["id", "part"], [[1, "a"]])
+        await duckdb.sql(`delete from model_${table} where id = 1 and part = 'a'`)
         await check("two columns")
-        await both("insert into {t} values (1, 'a', 10), (null, 'b', 11), (3, 'c', 12)")
+        await both("insert into {t} values (1, 'a', 10), (3, 'c', 12)")
         await check("rows that came later stay")
+        readers = [spark]
+        await spark.equalityDelete("rat", namespace, table, ["id", "part"], [[null, "b"]])
+        await duckdb.sql(`delete from model_${table} where id is null and part = 'b'`)
+        await check("NULL")
+        await both("insert into {t} values (null, 'b', 11)")
+        await check("NULL that came later stays")
         if (partition === "") {
           await spark.equalityDelete("rat", namespace, table, ["id"], [[1], [2]])
           await duckdb.sql(`delete from model_${table} where id in (1, 2)`)

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { RatClient, type RatError } from "@rat/client"
 import { type Nessie, startNessie, stopNessie } from "@rat/lakehouse"
 import { Effect } from "effect"
@@ -44,6 +44,7 @@ if ("reason" in nessie) {
   })
 } else {
   const server = nessie.found
+  afterAll(() => stopNessie(server))
   const environment = { RAT_CATALOG: "nessie", RAT_NESSIE_URL: server.url, RAT_NESSIE_TIMEOUT: "2 seconds" }
 
   describe("A server with Nessie as its catalog", () => {

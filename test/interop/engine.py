@@ -36,11 +36,12 @@ def text(value):
         return bytes(value).hex()
     if hasattr(value, "asDict"):
         return text(value.asDict())
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return {str(text(key)): text(item) for key, item in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):
         return text(dict(value))
-    if isinstance(value, (list, tuple)):
+    # An empty map is an empty list to some.
+    if isinstance(value, (list, tuple, dict)):
         return [text(item) for item in value]
     return str(value)
 

@@ -556,9 +556,16 @@ export const makeLakehouseModel = Effect.fnUntraced(function* (name: string, dic
 
   /** Retention forgets, and what nothing needs any more goes; everything else is still there. */
   const sweep = Effect.gen(function* () {
-    const forgets = dice(2) === 0
+    const forgets = dice(3) > 0
     tell(`sweep ${forgets ? "after retention" : ""}`)
     if (forgets) {
+      // So that what only old versions needed is not needed by others as well.
+      for (const ref of ["main", ...branches()]) {
+        for (const table of tablesOf(world, ref).keys()) {
+          yield* maintain("manifests", { ref, table })
+          yield* maintain("expire", { ref, table })
+        }
+      }
       const before = yield* DateTime.now
       // Two passes, each of which may begin where an earlier one stopped.
       for (let pass = 0; pass < 2; pass++) while ((yield* catalog.prune(before, 1000)) > 0);

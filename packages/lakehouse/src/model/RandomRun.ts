@@ -33,20 +33,20 @@ export interface RandomRun {
   readonly folds: boolean
 }
 
-/** Few values, so that keys meet; NULL among them. */
+/** So few values that keys meet, and so many that not all rows of a file go at once; NULL is one. */
 const values: Readonly<Record<Kind, readonly [narrow: ReadonlyArray<string>, wide: ReadonlyArray<string>]>> = {
-  int: [["1", "2", "3", "4", "-7"], ["9000000000"]],
-  text: [["a", "b", "ä", "", "it's", "x/y z%"], []],
+  int: [["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "-7"], ["9000000000"]],
+  text: [["a", "b", "c", "d", "e", "f", "g", "ä", "", "it's", "x/y z%"], []],
   float: [["0.5", "1.25", "-2.0", "nan"], ["0.1"]],
   decimal: [["1.50", "-0.01", "9999.99"], ["12345678.90"]],
-  date: [["2020-01-01", "2021-12-31", "1969-07-20"], ["2021-12-31 12:30:00"]],
+  date: [["2020-01-01", "2020-01-02", "2020-02-29", "2021-12-31", "2022-06-15", "1969-07-20"], ["2021-12-31 12:30:00"]],
   bool: [["true", "false"], []],
   moment: [[], []],
 }
 
 const value = (dice: Dice, { isWide, kind }: ResultColumn): string | null => {
   const [narrow, wide] = values[kind]
-  return dice(6) === 0 ? null : pick(dice, isWide ? [...narrow, ...wide] : narrow)
+  return dice(10) === 0 ? null : pick(dice, isWide ? [...narrow, ...wide] : narrow)
 }
 
 const defaults: ReadonlyArray<ModelDefault> = [
@@ -69,6 +69,10 @@ const firstColumns: ReadonlyArray<ResultColumn> = [
 
 /** Another kind that no value of the first one could be taken for. */
 const unlike: Partial<Record<Kind, Kind>> = { int: "text", text: "int", bool: "text" }
+
+/** Numbers of rows. */
+const few = [0, 1, 1, 1, 2, 2, 5]
+const many = [0, 1, 1, 1, 2, 2, 5, 9, 30]
 
 /** A run on a table. About one in ten is to be refused. */
 export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
@@ -109,18 +113,18 @@ export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
     const found = defaults.find((each) => each.kind === kind)
     if (found !== undefined) named.set(name, found)
   }
-  const isMuch = (base?.rows.length ?? 0) > 60
+  const isMuch = (base?.rows.length ?? 0) > 80
   // Branches whose tables only got rows are merged where others are refused: they should be frequent.
   const isPlainAppend = dice(3) === 0
   return {
     strategy: isMuch && dice(3) === 0 ? "full_refresh" : isPlainAppend ? "append_only" : strategy,
     result,
-    rows: Array.from({ length: dice(7) === 0 ? 0 : dice(9) }, () => result.map((column) => value(dice, column))),
+    rows: Array.from({ length: pick(dice, isMuch ? few : many) }, () => result.map((column) => value(dice, column))),
     onChange: dice(12) === 0 ? pick(dice, ["fail", "ignore"] as const) : "evolve",
     allowDestructive: dice(4) > 0,
     rename,
     defaults: named,
-    formatVersion: dice(12) === 0 ? pick(dice, [2, 3] as const) : null,
+    formatVersion: dice(base === null ? 2 : 12) === 0 ? pick(dice, [2, 3] as const) : null,
     dedup: !isPlainAppend && dice(2) === 0,
     closesMissing: dice(3) === 0,
     folds: !isPlainAppend && dice(2) === 0,

@@ -5,7 +5,7 @@ import { encodeDeletionVector } from "../iceberg/DeletionVector.ts"
 import { encodePuffin } from "../iceberg/Puffin.ts"
 import type { Schema } from "../iceberg/TableMetadata.ts"
 import { deletedPositions } from "../scan/DeletedPositions.ts"
-import { type AppliedDeletes, partitionKey } from "../scan/DeleteIndex.ts"
+import type { AppliedDeletes } from "../scan/DeleteIndex.ts"
 import { quotePath, quoteText } from "../scan/SqlText.ts"
 import { ObjectStore } from "../store/ObjectStore.ts"
 import { copySql } from "./CopySql.ts"
@@ -59,14 +59,14 @@ const noStatistics = {
 const list = (items: Iterable<string | number>): string => `[${[...items].join(", ")}]`
 
 /**
- * Position deletes as Parquet files (v2), one for each partition, sorted by file and position. Small ones that earlier commits left
- * go into the new file of their partition.
+ * Position deletes as Parquet files (v2), one for each data file: when the data file goes, its deletes go with it, and the counts of
+ * what is deleted stay right, which they do not where a list names files of which some are gone. Small lists that earlier commits
+ * left for a data file go into its new one.
  */
 export const writePositionDeletes = Effect.fn("DeleteFiles.positions")(function* <E>(
   request: NewDeletes,
   old: {
     readonly deletes: ReadonlyArray<DeleteFile>
-    readonly live: ReadonlyArray<DataFile>
     readonly readable: (locations: ReadonlyArray<string>) => Effect.Effect<(location: string) => string, E>
   } | null,
 ) {
@@ -75,81 +75,57 @@ export const writePositionDeletes = Effect.fn("DeleteFiles.positions")(function*
   const { counts, files } = request
   const added: Array<DeleteFile> = []
   const removed = new Set<string>()
-  const groups = Map.groupBy(counts.keys(), (index) => partitionKey(files[index]!))
-  for (const [key, indexes] of groups) {
-    const { partition, specId } = files[indexes[0]!]!
-    const rows = indexes.reduce((sum, index) => sum + counts.get(index)!, 0)
-    const small = (old?.deletes ?? []).filter(
-      (file) => file.content === "position-deletes" && file.format === "parquet" && partitionKey(file) === key,
-    )
+  const lists = Map.groupBy(
+    (old?.deletes ?? []).filter((file) => file.content === "position-deletes" && file.format === "parquet"),
+    ({ referencedDataFile }) => referencedDataFile,
+  )
+  for (const [index, rows] of counts) {
+    const file = files[index]!
     // A position takes about a byte in a file of many.
-    const folded = filesToFold(small, rows + 1024, deleteFold)
-    const paths = `([${files.map(({ filePath }) => quoteText(filePath)).join(", ")}]::varchar[])[rat_file + 1]`
-    const fresh = `select ${paths} as file_path, rat_pos as pos from (${request.positions}) where rat_file in (${indexes.join(", ")})`
-    let select = fresh
+    const folded = filesToFold(lists.get(file.filePath) ?? [], rows + 1024, deleteFold)
+    let positions = `select rat_pos as pos from (${request.positions}) where rat_file = ${index}`
     if (folded.length > 0 && old !== null) {
       const pathOf = yield* old.readable(folded.map(({ filePath }) => filePath))
-      const live = old.live
-        .filter((file) => partitionKey(file) === key)
-        .map(({ filePath }) => `(${quoteText(filePath)})`)
       const sources = folded.map(({ filePath }) => quotePath(pathOf(filePath)))
       // Two files may hold a position twice (of other writers): once is enough.
-      select = `select file_path, pos from (${fresh}) union select file_path, pos from read_parquet(${list(sources)}, hive_partitioning = false) where file_path in (select path from (values ${live.length === 0 ? "(null)" : live.join(", ")}) as rat_l(path))`
+      positions = `${positions} union select pos from read_parquet(${list(sources)}, hive_partitioning = false) where file_path = ${quoteText(file.filePath)}`
     }
     const location = request.locationOf("deletes", "parquet")
     const localPath = join(engine.outFolder, `${request.name}-${added.length}.parquet`)
     const [row] = yield* engine.run(
       copySql({
-        query: `select file_path, pos from (${select}) order by file_path, pos`,
+        query: `select ${quoteText(file.filePath)} as file_path, pos from (${positions}) order by pos`,
         target: localPath,
         schema: deleteSchema,
       }),
     )
-    // Bounds of whole paths: shortened ones would make readers open the file for every data file of the partition.
-    const bounds =
-      folded.length === 0
-        ? pathsRange(indexes.map((index) => files[index]!.filePath))
-        : yield* Effect.map(
-            engine.run(
-              `select min(file_path) as low, max(file_path) as high from read_parquet([${quotePath(localPath)}], hive_partitioning = false)`,
-            ),
-            ([found]) => ({ low: String(found!.low), high: String(found!.high) }),
-          )
-    added.push(deleteFileOf(row!, location, { specId, partition }, bounds))
-    for (const file of folded) removed.add(fileKey(file))
+    added.push(deleteFileOf(row!, location, file))
+    for (const each of folded) removed.add(fileKey(each))
     yield* engine.written(location, localPath)
     yield* store.putFile(store.keyOf(location), localPath)
   }
   return { added, removed } satisfies WrittenDeletes as WrittenDeletes
 })
 
-const pathsRange = (paths: ReadonlyArray<string>) => {
-  const sorted = paths.toSorted((left, right) => Buffer.compare(Buffer.from(left), Buffer.from(right)))
-  return { low: sorted[0]!, high: sorted.at(-1)! }
-}
-
-const deleteFileOf = (
-  row: CopyRow,
-  filePath: string,
-  { partition, specId }: Pick<DataFile, "partition" | "specId">,
-  { high, low }: { readonly low: string; readonly high: string },
-): DeleteFile => {
+const deleteFileOf = (row: CopyRow, filePath: string, of: DataFile): DeleteFile => {
   const recordCount = Number(row.count)
+  // The whole path: readers compare it with paths of data files, and open the list for those within its bounds.
+  const path = () => new Map([[filePathId, new Uint8Array(Buffer.from(of.filePath))]])
   const both = (value: number) => new Map([filePathId, posId].map((id) => [id, value]))
   return {
     ...noStatistics,
     content: "position-deletes",
     format: "parquet",
     filePath,
-    specId,
-    partition,
+    specId: of.specId,
+    partition: of.partition,
     recordCount,
     fileSizeBytes: Number(row.file_size_bytes),
     valueCounts: both(recordCount),
     nullValueCounts: both(0),
-    lowerBounds: new Map([[filePathId, new Uint8Array(Buffer.from(low))]]),
-    upperBounds: new Map([[filePathId, new Uint8Array(Buffer.from(high))]]),
-    ...(low === high ? { referencedDataFile: low } : {}),
+    lowerBounds: path(),
+    upperBounds: path(),
+    referencedDataFile: of.filePath,
   }
 }
 

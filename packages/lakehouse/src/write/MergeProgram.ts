@@ -134,9 +134,7 @@ export const merge = Effect.fn("MergeProgram.merge")(function* (request: MergeRe
   const partial = new Map([...gone.partial].filter(([index]) => !moved.has(fileKey(target!.plan.files[index]!))))
   const removed = new Set([...left, ...moved])
   const deletes =
-    target === null || partial.size === 0
-      ? noDeletes
-      : yield* writeDeletes(request, target, whole, partial, gone, removed)
+    target === null || partial.size === 0 ? noDeletes : yield* writeDeletes(request, target, whole, partial, gone)
 
   const added = files.map(({ file }) => file)
   const oldRows = kept.length === 0 ? 0 : written.oldRows
@@ -502,7 +500,6 @@ const writeDeletes = Effect.fnUntraced(function* (
   whole: ScanPlan | null,
   counts: ReadonlyMap<number, number>,
   gone: Gone,
-  removed: ReadonlySet<string>,
 ) {
   const engine = yield* Engine
   let number = 0
@@ -527,7 +524,6 @@ const writeDeletes = Effect.fnUntraced(function* (
       ? null
       : {
           deletes: whole.deletes,
-          live: whole.files.filter((file) => !removed.has(fileKey(file))),
           readable: engine.readable,
         },
   )

@@ -11,5 +11,12 @@ const read = (file: string): Migration => {
 export const migrations: ReadonlyArray<Migration> = [
   ...catalogMigrations,
   ...nessieMigrations,
-  ...["0002_event.sql", "0003_run.sql", "0004_file.sql", "0006_iceberg_rest.sql", "0007_maintenance.sql", "0009_publish.sql"].map(read),
+  ...[
+    "0002_event.sql",
+    "0003_run.sql",
+    "0004_file.sql",
+    "0006_iceberg_rest.sql",
+    "0007_maintenance.sql",
+    "0009_publish.sql",
+  ].map(read),
 ].sort((left, right) => left.id - right.id)
