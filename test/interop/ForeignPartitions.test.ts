@@ -36,8 +36,8 @@ const rows: ReadonlyArray<Values> = [
   [
     "4",
     "2147483647",
-    "1900-02-28 12:00:00",
-    "2100-03-01 00:00:00.000001+00",
+    "1900-02-28T12:00:00",
+    "2100-03-01T00:00:00.000001+00:00",
     "0001-01-01",
     "🚀ü",
     "9999999.99",
@@ -71,13 +71,13 @@ const query = rows
   .join(" union all ")
 
 /**
- * DuckDB 1.5.5 computes the transforms of what it looks for differently below zero: it cuts towards zero (months, days and hours
- * before 1970), or without sign (truncate), where the specification rounds down. So it misses rows of its own tables too.
+ * DuckDB 1.5.5 cuts the time that it looks for towards 1970 where its own writer and everybody else round down, for days and
+ * months of timestamps, so it misses rows of its own tables too; and it truncates decimals without their sign.
  */
 const isMistaken = (engine: string, transform: string, value: string | null) => {
   if (engine !== "duckdb" || value === null) return false
-  if (transform.startsWith("truncate")) return value.startsWith("-")
-  return /^(month|day|hour)\((ts|tz)\)/.test(transform) && value < "1970"
+  if (transform.endsWith("(dec)") && transform.startsWith("truncate")) return value.startsWith("-")
+  return /^(month|day)\((ts|tz)\)/.test(transform) && value < "1970"
 }
 
 /** Spark's spelling of a transform. */
@@ -104,7 +104,10 @@ describe.skipIf(!hasDuckDb)(`Partitions in foreign engines${skips}`, () => {
         const value = row[index] ?? null
         const readers = engines.filter((engine) => !isMistaken(engine.name, transform, value))
         const literal = isQuoted ? `'${value}'` : value
-        for (const where of value === null ? [`${name} is null`] : [`${name} = ${literal}`, `${name} <= ${literal}`]) {
+        const conditions = value === null ? [`${name} is null`] : [`${name} = ${literal}`]
+        // One of another kind: Spark takes its time for each.
+        if (row === rows[1]) conditions.push(`${name} <= ${literal}`)
+        for (const where of conditions) {
           await compare({ table, columns: ["id"], model: "rows", where, label: where, readers })
         }
       }

@@ -34,6 +34,11 @@ const common: ReadonlyArray<TypedColumn> = [
     values: ["{a: 1, b: {c: 'x'}}", "{a: null, b: null}"],
   },
   { name: "dict", type: "MAP(VARCHAR, DOUBLE)", values: ["map {'k': 1.5, 'l': null}", "map {}"] },
+]
+
+/** PyIceberg 0.12 reads a list of structs with lists as empty where it is NULL, whoever wrote it. */
+const nested: ReadonlyArray<TypedColumn> = [
+  { name: "n", type: "INTEGER", values: ["1", "2"] },
   {
     name: "deep",
     type: "STRUCT(p BIGINT, q DATE[])[]",
@@ -99,39 +104,36 @@ describe.skipIf(!hasDuckDb)(`Types in foreign engines${skips}`, () => {
     assert.strictEqual(end.status, "success", `${table}: ${end.error}`)
   }
 
+  const groups = [
+    { name: "common", columns: common, unread: null },
+    { name: "nested", columns: nested, unread: "pyiceberg" },
+    { name: "others", columns: others, unread: "spark" },
+  ]
+
+  const compareGroup = (table: string, { columns, unread }: (typeof groups)[number]) =>
+    lake.compare({
+      table,
+      columns: names(columns),
+      model: `(${queryOf(columns)})`,
+      label: table,
+      readers: lake.engines.filter(({ name }) => name !== unread),
+    })
+
   for (const version of [2, 3] as const) {
     it(`ours of version ${version} are read by all with the same values`, { timeout: 120_000 }, async () => {
-      await written(`common_v${version}`, version, queryOf(common))
-      await lake.compare({
-        table: `common_v${version}`,
-        columns: names(common),
-        model: `(${queryOf(common)})`,
-        label: "common types",
-      })
-      await written(`others_v${version}`, version, queryOf(others))
-      await lake.compare({
-        table: `others_v${version}`,
-        columns: names(others),
-        model: `(${queryOf(others)})`,
-        label: "time and uuid",
-        readers: lake.engines.filter(({ name }) => name !== "spark"),
-      })
+      for (const group of groups) {
+        const table = `${group.name}_v${version}`
+        await written(table, version, queryOf(group.columns))
+        await compareGroup(table, group)
+      }
     })
   }
 
   it("DuckDB's are read by all with the same values", { timeout: 120_000 }, async () => {
-    for (const [table, columns] of [
-      ["duck_common", common],
-      ["duck_others", others],
-    ] as const) {
-      await lake.duckdb.sql(`create table rat."${namespace.join(".")}".${table} as ${queryOf(columns)}`)
-      await lake.compare({
-        table,
-        columns: names(columns),
-        model: `(${queryOf(columns)})`,
-        label: table,
-        readers: lake.engines.filter(({ name }) => columns === common || name !== "spark"),
-      })
+    for (const group of groups) {
+      const table = `duck_${group.name}`
+      await lake.duckdb.sql(`create table rat."${namespace.join(".")}".${table} as ${queryOf(group.columns)}`)
+      await compareGroup(table, group)
     }
   })
 

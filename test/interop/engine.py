@@ -26,7 +26,9 @@ def text(value):
     if isinstance(value, float):
         return "nan" if math.isnan(value) else repr(value)
     if isinstance(value, Decimal):
-        return format(value, "f")
+        # Spark has zeros to spare behind the point.
+        whole = format(value, "f")
+        return whole.rstrip("0").rstrip(".") if "." in whole else whole
     if isinstance(value, datetime):
         naive = value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value
         return naive.isoformat(timespec="microseconds")
@@ -38,7 +40,8 @@ def text(value):
         return text(value.asDict())
     if isinstance(value, dict) and value:
         return {str(text(key)): text(item) for key, item in value.items()}
-    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):
+    # A map of PyArrow; rows of Spark are tuples too.
+    if isinstance(value, list) and value and all(type(item) is tuple for item in value):
         return text(dict(value))
     # An empty map is an empty list to some.
     if isinstance(value, (list, tuple, dict)):

@@ -10,7 +10,7 @@ import { makeLakehouseModel } from "./LakehouseModel.ts"
 
 /** RAT_MODEL_SEED repeats a failure, RAT_MODEL_STEPS makes the test longer. */
 const seed = Number(process.env.RAT_MODEL_SEED ?? Date.now() % 1_000_000)
-const steps = Number(process.env.RAT_MODEL_STEPS ?? 200)
+const steps = Number(process.env.RAT_MODEL_STEPS ?? 150)
 
 const Test = Rebase.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(PostgresCatalog.layer, TestMerges)),

@@ -7,11 +7,17 @@ export type Dice = (below: number) => number
 
 export const pick = <A>(dice: Dice, values: ReadonlyArray<A>): A => values[dice(values.length)]!
 
-export const strategyNames = [
+/** As often as they are run: those that change single rows of large files more than those that replace them. */
+const strategyNames = [
   "full_refresh",
   "append_only",
   "incremental",
+  "incremental",
+  "incremental",
   "delete_insert",
+  "delete_insert",
+  "delete_insert",
+  "scd2",
   "scd2",
   "snapshot",
   "soft_delete",
@@ -72,7 +78,7 @@ const unlike: Partial<Record<Kind, Kind>> = { int: "text", text: "int", bool: "t
 
 /** Numbers of rows. */
 const few = [0, 1, 1, 1, 2, 2, 5]
-const many = [0, 1, 1, 1, 2, 2, 5, 9, 30]
+const many = [0, 1, 1, 1, 2, 2, 5, 9, 30, 30]
 
 /** A run on a table. About one in ten is to be refused. */
 export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
@@ -115,18 +121,20 @@ export const randomRun = (dice: Dice, base: ModelVersion | null): RandomRun => {
   }
   const isMuch = (base?.rows.length ?? 0) > 80
   // Branches whose tables only got rows are merged where others are refused: they should be frequent.
-  const isPlainAppend = dice(3) === 0
+  const isPlainAppend = base !== null && dice(4) === 0
   return {
     strategy: isMuch && dice(3) === 0 ? "full_refresh" : isPlainAppend ? "append_only" : strategy,
     result,
-    rows: Array.from({ length: pick(dice, isMuch ? few : many) }, () => result.map((column) => value(dice, column))),
+    rows: Array.from({ length: base === null ? 30 : pick(dice, isMuch ? few : many) }, () =>
+      result.map((column) => value(dice, column)),
+    ),
     onChange: dice(12) === 0 ? pick(dice, ["fail", "ignore"] as const) : "evolve",
     allowDestructive: dice(4) > 0,
     rename,
     defaults: named,
-    formatVersion: dice(base === null ? 2 : 12) === 0 ? pick(dice, [2, 3] as const) : null,
+    formatVersion: dice(base === null ? 1 : 12) === 0 ? pick(dice, [2, 3] as const) : null,
     dedup: !isPlainAppend && dice(2) === 0,
-    closesMissing: dice(3) === 0,
+    closesMissing: dice(6) === 0,
     folds: !isPlainAppend && dice(2) === 0,
   }
 }
