@@ -87,6 +87,9 @@ describe.skipIf(!hasDuckDb)(`Merge strategies in foreign readers${skips}`, () =>
   let withDeletes = 0
   beforeAll(async () => {
     lake = await startLake()
+    // Iceberg 1.10's vectorized reader cannot widen an int whose Parquet column says so twice (INT32 with the annotation
+    // INT(32), as DuckDB writes it).
+    await lake.spark?.sql("set spark.sql.iceberg.vectorization.enabled=false")
     console.log(`Merge strategies: RAT_TEST_SEED=${seed}`)
   }, 180_000)
   afterAll(() => lake?.stop())
