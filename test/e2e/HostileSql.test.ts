@@ -80,7 +80,13 @@ const nodeWithData = Layer.effect(
 )
 
 const runOf = async ({ client }: TestNode, sql: string) => {
-  await client.projects.push("default", { files: [{ path: "pipelines/gold/hostile/pipeline.sql", content: sql }] })
+  await client.projects.push("default", {
+    files: [
+      { path: "pipelines/gold/hostile/pipeline.sql", content: sql },
+      // One table for all of them, whatever columns each has.
+      { path: "pipelines/gold/hostile/config.yaml", content: "allow_destructive_changes: true" },
+    ],
+  })
   const { run_id } = await client.runs.create({ namespace: "default", layer: "gold", pipeline: "hostile" })
   return await client.runs.wait(run_id)
 }

@@ -58,7 +58,7 @@ layer(BrokenStore.layer, { excludeTestServices: true, timeout: "60 seconds" })(
     it.effect("for good fails runs and pushes with the reason, and readiness says what is missing", () =>
       Effect.flatMap(BrokenStore, ({ node: { client, url, dataFolder }, proxy }) =>
         Effect.promise(async () => {
-          await pushPipeline(client, "kept", "select 'new' as id")
+          await pushPipeline(client, "kept", "select 2 as id")
           const before = await client.tables.get("default", "silver", "kept")
           proxy.rule(() => broken)
           const ended = await runPipeline(client, "kept")
@@ -78,7 +78,7 @@ layer(BrokenStore.layer, { excludeTestServices: true, timeout: "60 seconds" })(
           assert.strictEqual((await client.tables.get("default", "silver", "kept")).snapshot_id, before.snapshot_id)
           const again = await runPipeline(client, "kept")
           assert.deepStrictEqual([again.status, again.error], ["success", null])
-          assert.deepStrictEqual(await rowsOf(client, "select id from silver.kept"), [["new"]])
+          assert.deepStrictEqual(await rowsOf(client, "select id from silver.kept"), [[2]])
         }),
       ),
     )

@@ -1,6 +1,5 @@
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import type { DeleteFile } from "../iceberg/DataFile.ts"
 import { IcebergTable } from "../iceberg/IcebergTable.ts"
 import { totalsOf, totalsOfSummary } from "../iceberg/SnapshotSummary.ts"
 import type { Comparison } from "../scan/Predicate.ts"
@@ -37,16 +36,6 @@ export const readShown = Effect.fnUntraced(function* (
   return { plan, pathOf, rows }
 })
 
-/**
- * A number of rows that comes from metadata alone. A list of positions in several data files still counts those of files that are
- * gone, so that it may be too low while there is one.
- */
-export const checkCount = (counted: number, rows: number, deletes: ReadonlyArray<DeleteFile>) => {
-  const isShared = deletes.some((file) => file.format === "parquet" && file.referencedDataFile === undefined)
-  if (isShared) assert.isAtMost(counted, rows)
-  else assert.strictEqual(counted, rows, "rows that metadata counts")
-}
-
 /** A snapshot, or the table as it is, is what the model says. */
 export const checkContent = Effect.fnUntraced(function* (
   metadataLocation: string,
@@ -55,7 +44,7 @@ export const checkContent = Effect.fnUntraced(function* (
 ) {
   const { plan, rows } = yield* readShown(metadataLocation, content, snapshotId === undefined ? {} : { snapshotId })
   assert.deepStrictEqual(yield* rows(""), shownRows(content))
-  checkCount(plan.rowCount, content.rows.length, plan.deletes)
+  assert.strictEqual(plan.rowCount, content.rows.length, "rows that metadata counts")
 })
 
 /** A random comparison finds the same rows with pruning as without. */
