@@ -1,3 +1,4 @@
+import { civilDate } from "../engine/TimeText.ts"
 import type { SingleValue } from "./SingleValue.ts"
 import { encodeSingleValue } from "./SingleValue.ts"
 
@@ -70,17 +71,8 @@ const daysOf = (type: string, value: bigint): bigint =>
   type === "date" ? value : floorDiv(value, (type.endsWith("_ns") ? 1000n : 1n) * 86_400_000_000n)
 
 const yearMonthOf = (days: bigint): readonly [year: number, month: number] => {
-  // Days to civil in the proleptic Gregorian calendar, beyond the range of Date.
-  const shifted = Number(days) + 719_468
-  const era = Math.floor(shifted / 146_097)
-  const dayOfEra = shifted - era * 146_097
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
-  )
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
-  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153)
-  const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-  return [yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month]
+  const { month, year } = civilDate(Number(days))
+  return [year, month]
 }
 
 /** The value that a transform gives; undefined for transforms that are not known here. */

@@ -1,9 +1,9 @@
 import type { S3Client } from "@aws-sdk/client-s3"
-import { Effect, Redacted, type Scope } from "effect"
+import { Effect, type Scope } from "effect"
 import { ObjectNotFound } from "./ObjectStore.ts"
 import { makeResilience, type Resilience, type StoreFault } from "./Resilience.ts"
 import { isMissingObject, nameOf, type S3Place, s3Fault } from "./S3Fault.ts"
-import type { S3Settings } from "./S3Settings.ts"
+import { clientCredentials, type S3Settings } from "./S3Settings.ts"
 import { defaultTimeouts, type StoreTimeouts } from "./StoreTimeouts.ts"
 
 type Sdk = typeof import("@aws-sdk/client-s3")
@@ -28,7 +28,7 @@ export interface S3Connection {
 export const connect = Effect.fnUntraced(function* (
   settings: S3Settings,
 ): Effect.fn.Return<S3Connection, never, Scope.Scope> {
-  const { bucket, credentials, endpoint, region } = settings
+  const { bucket, endpoint, region } = settings
   // 200 ms to load, which nobody pays who stores files.
   const sdk = yield* Effect.promise(() => import("@aws-sdk/client-s3"))
   const client = yield* Effect.acquireRelease(
@@ -37,17 +37,7 @@ export const connect = Effect.fnUntraced(function* (
         new sdk.S3Client({
           region,
           ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
-          ...(credentials === undefined
-            ? {}
-            : {
-                credentials: {
-                  accessKeyId: Redacted.value(credentials.accessKey),
-                  secretAccessKey: Redacted.value(credentials.secretKey),
-                  ...(credentials.sessionToken === undefined
-                    ? {}
-                    : { sessionToken: Redacted.value(credentials.sessionToken) }),
-                },
-              }),
+          ...clientCredentials(settings),
           maxAttempts: 1, // retries are ours: with a deadline each and a circuit around them
         }),
     ),

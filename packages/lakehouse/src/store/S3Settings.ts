@@ -1,4 +1,4 @@
-import type { Redacted } from "effect"
+import { Redacted } from "effect"
 import type { ResilienceOptions } from "./Resilience.ts"
 import type { StoreTimeouts } from "./StoreTimeouts.ts"
 
@@ -21,3 +21,15 @@ export interface S3Settings {
   readonly partBytes?: number
   readonly resilience?: Omit<ResilienceOptions, "endpoint">
 }
+
+/** Credentials as the SDK takes them; nothing where there are none: then it asks the machine. */
+export const clientCredentials = ({ credentials }: S3Settings) =>
+  credentials === undefined
+    ? {}
+    : {
+        credentials: {
+          accessKeyId: Redacted.value(credentials.accessKey),
+          secretAccessKey: Redacted.value(credentials.secretKey),
+          ...(credentials.sessionToken === undefined ? {} : { sessionToken: Redacted.value(credentials.sessionToken) }),
+        },
+      }

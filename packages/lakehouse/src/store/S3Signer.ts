@@ -1,6 +1,6 @@
 import { SignatureV4 } from "@smithy/signature-v4"
-import { Effect, Redacted, type Scope } from "effect"
-import type { S3Settings } from "./S3Settings.ts"
+import { Effect, type Scope } from "effect"
+import { clientCredentials, type S3Settings } from "./S3Settings.ts"
 
 /** A request to S3 as it is signed: `url` is sent as it stands. */
 export interface SignableRequest {
@@ -24,7 +24,7 @@ export interface S3Signer {
 export const makeS3Signer = Effect.fnUntraced(function* (
   settings: S3Settings,
 ): Effect.fn.Return<S3Signer, never, Scope.Scope> {
-  const { bucket, credentials, endpoint, region } = settings
+  const { bucket, endpoint, region } = settings
   // 200 ms to load, which nobody pays who stores files.
   const sdk = yield* Effect.promise(() => import("@aws-sdk/client-s3"))
   const client = yield* Effect.acquireRelease(
@@ -32,17 +32,7 @@ export const makeS3Signer = Effect.fnUntraced(function* (
       () =>
         new sdk.S3Client({
           region,
-          ...(credentials === undefined
-            ? {}
-            : {
-                credentials: {
-                  accessKeyId: Redacted.value(credentials.accessKey),
-                  secretAccessKey: Redacted.value(credentials.secretKey),
-                  ...(credentials.sessionToken === undefined
-                    ? {}
-                    : { sessionToken: Redacted.value(credentials.sessionToken) }),
-                },
-              }),
+          ...clientCredentials(settings),
         }),
     ),
     (opened) => Effect.sync(() => opened.destroy()),
