@@ -3,6 +3,7 @@ import { mainRef, type RefName, type RefNotFound, type TableKey } from "@rat/dom
 import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { applyUpdates } from "../iceberg/ApplyUpdates.ts"
+import { nextVersion } from "../iceberg/CommitName.ts"
 import { IcebergTable, type TableCommit } from "../iceberg/IcebergTable.ts"
 import { printLosslessJson } from "../iceberg/LosslessJson.ts"
 import { encodeManifest, type ManifestEntry } from "../iceberg/Manifest.ts"
@@ -10,6 +11,7 @@ import { encodeManifestList, hasLiveFiles, type ManifestFile } from "../iceberg/
 import { encodeMetadata } from "../iceberg/MetadataJson.ts"
 import type { MetadataUpdate } from "../iceberg/MetadataUpdate.ts"
 import { partitionFields, specOf } from "../iceberg/PartitionSpec.ts"
+import { assignRowIds } from "../iceberg/RowLineage.ts"
 import { liveRows, noTotals, plus, type Totals, totalsOfSummary } from "../iceberg/SnapshotSummary.ts"
 import type { TableVersion } from "../iceberg/TableChange.ts"
 import { TableCorrupt } from "../iceberg/TableCorrupt.ts"
@@ -137,7 +139,7 @@ export class Rebase extends Context.Service<
         )
         const current = table.snapshots.find(({ snapshotId }) => snapshotId === table.currentSnapshotId)
         const before = (yield* tables.manifests(table)).filter(hasLiveFiles)
-        const lineage = rowIds(added, table)
+        const lineage = assignRowIds(added, new Map(), table)
         const manifests = [...lineage.lines, ...before]
         const name = digestOf(current?.manifestList ?? table.location, wanted.snapshotId)
         const manifestList = `${table.location}/metadata/snap-${wanted.snapshotId}-${sequenceNumber}-${name}.avro`
@@ -187,7 +189,7 @@ export class Rebase extends Context.Service<
           const schemaId = schemas.isOurs ? snapshot.schemaId : theirs.metadata.currentSchemaId
           const updates = yield* append(prepared.success, { ...snapshot, schemaId })
           const name = digestOf(version.metadataLocation, snapshot.snapshotId)
-          const metadataLocation = `${version.metadata.location}/metadata/${versionAfter(version.metadataLocation)}-${name}.metadata.json`
+          const metadataLocation = `${version.metadata.location}/metadata/${nextVersion(version.metadataLocation)}-${name}.metadata.json`
           const applied = applyUpdates(
             version.metadata,
             [...(snapshot === wanted[0] ? schemas.updates : []), ...updates],
@@ -258,24 +260,6 @@ const withoutRowId = (file: ManifestEntry["file"]): ManifestEntry["file"] => {
 
 const digestOf = (location: string, snapshotId: bigint): string =>
   createHash("sha256").update(`${location} ${snapshotId}`).digest("hex").slice(0, 16)
-
-const versionAfter = (metadataLocation: string): string => {
-  const version = /\/v?(\d+)[^/]*$/.exec(metadataLocation)
-  return String(version === null ? 0 : Number(version[1]) + 1).padStart(5, "0")
-}
-
-/** v3: the added manifests take their row ids from the table's next one on. */
-const rowIds = (lines: ReadonlyArray<ManifestFile>, table: TableMetadata) => {
-  if (table.formatVersion < 3) return { lines, snapshot: {} }
-  const firstRowId = table.nextRowId ?? 0n
-  let next = firstRowId
-  const numbered = lines.map((line): ManifestFile => {
-    const first = next
-    next += BigInt(line.addedRows)
-    return { ...line, firstRowId: first }
-  })
-  return { lines: numbered, snapshot: { firstRowId, addedRows: next - firstRowId } }
-}
 
 const addedKeys = {
   dataFiles: "added-data-files",

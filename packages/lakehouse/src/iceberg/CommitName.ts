@@ -54,7 +54,7 @@ const digestOf = (change: TableChange): Buffer => {
 }
 
 /** `00012-<anything>` and `v12.metadata.json` are followed by 00013. */
-const nextVersion = (metadataLocation: string | undefined): string => {
+export const nextVersion = (metadataLocation: string | undefined): string => {
   const version = /\/v?(\d+)[^/]*$/.exec(metadataLocation ?? "")
   return String(version === null ? 0 : Number(version[1]) + 1).padStart(5, "0")
 }

@@ -4,6 +4,7 @@ import { Effect, Random, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { changesBack } from "./Restoration.ts"
 
 /** How often a merge is put upon what main has become meanwhile. */
 const maxTries = 20
@@ -99,23 +100,7 @@ export const makeBranchMerge = Effect.gen(function* () {
   const restoration = Effect.fnUntraced(function* (commit: CommitId, namespace: NamespaceName | undefined) {
     const filter = namespace === undefined ? {} : { namespace }
     const [then, now] = yield* Effect.all([catalog.at(commit, filter), catalog.tables(mainRef, filter)])
-    const before = new Map(then.map((pointer) => [pointer.key.toString(), pointer]))
-    const current = new Map(now.map((pointer) => [pointer.key.toString(), pointer]))
-    const names = [...new Set([...before.keys(), ...current.keys()])].sort()
-    return names.flatMap((name) => {
-      const [old, there] = [before.get(name), current.get(name)]
-      if (old?.metadataLocation === there?.metadataLocation) return []
-      const next =
-        old === undefined
-          ? null
-          : {
-              metadataLocation: old.metadataLocation,
-              snapshotId: old.snapshotId,
-              rowCount: old.rowCount,
-              sizeBytes: old.sizeBytes,
-            }
-      return [{ key: (old ?? there)!.key, expected: there?.metadataLocation ?? null, next }]
-    })
+    return changesBack(then, now)
   })
 
   const restore = Effect.fn("BranchMerge.restore")(function* (

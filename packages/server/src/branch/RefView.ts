@@ -3,6 +3,7 @@ import { Catalog, type Commit, type RefState } from "@rat/lakehouse"
 import { type DateTime, Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { checkNewName } from "./RefRules.ts"
+import { changesBack } from "./Restoration.ts"
 
 export const toRef = (state: RefState): Ref =>
   new Ref({
@@ -62,13 +63,7 @@ export const makeRefView = Effect.gen(function* () {
       return yield* new CommitNotFound({ commit: commit.toString() })
     }
     const [then, now] = yield* Effect.all([catalog.at(commit), catalog.tables(name)])
-    const before = new Map(then.map((pointer) => [pointer.key.toString(), pointer]))
-    const current = new Map(now.map((pointer) => [pointer.key.toString(), pointer]))
-    const changes = [...new Set([...before.keys(), ...current.keys()])].flatMap((table) => {
-      const [old, there] = [before.get(table), current.get(table)]
-      if (old?.metadataLocation === there?.metadataLocation) return []
-      return [{ key: (old ?? there)!.key, expected: there?.metadataLocation ?? null, next: old ?? null }]
-    })
+    const changes = changesBack(then, now)
     if (changes.length === 0) return
     yield* catalog.commit(name, {
       message: `main after commit ${commit}`,
