@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import type { UpdateRefused } from "../iceberg/ApplyUpdates.ts"
 import { type DataFile, type DeleteFile, fileKey } from "../iceberg/DataFile.ts"
 import { IcebergTable, type LiveFiles } from "../iceberg/IcebergTable.ts"
+import { totalsOf } from "../iceberg/SnapshotSummary.ts"
 import type { TableCorrupt } from "../iceberg/TableCorrupt.ts"
 import type { TableMetadata } from "../iceberg/TableMetadata.ts"
 import { applyDeletes } from "../scan/DeleteIndex.ts"
@@ -30,13 +31,7 @@ export interface CompactionReport {
 
 export type CompactionError = EngineFailed | ObjectNotFound | StoreUnavailable | TableCorrupt | UpdateRefused
 
-const sizeOf = (files: ReadonlyArray<DataFile | DeleteFile>) =>
-  files.reduce(
-    (sum, file) =>
-      sum +
-      (file.content !== "data" && file.contentSizeBytes !== undefined ? file.contentSizeBytes : file.fileSizeBytes),
-    0,
-  )
+const sizeOf = (files: ReadonlyArray<DataFile | DeleteFile>) => totalsOf(files).sizeBytes
 
 const deletesOf = (metadata: TableMetadata, live: LiveFiles) => {
   const applied = applyDeletes(metadata.partitionSpecs, live.data, live.deletes)

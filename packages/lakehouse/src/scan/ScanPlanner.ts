@@ -4,6 +4,7 @@ import { duckTypeOf } from "../engine/TypeMap.ts"
 import type { DataFile, DeleteFile } from "../iceberg/DataFile.ts"
 import { IcebergTable } from "../iceberg/IcebergTable.ts"
 import { hasLiveFiles, type ManifestFile } from "../iceberg/ManifestList.ts"
+import { totalsOf } from "../iceberg/SnapshotSummary.ts"
 import { TableCorrupt } from "../iceberg/TableCorrupt.ts"
 import type { Schema, TableMetadata } from "../iceberg/TableMetadata.ts"
 import type { ObjectNotFound, StoreUnavailable } from "../store/ObjectStore.ts"
@@ -297,8 +298,6 @@ const scanPlan = (base: Base, scan: ScannedFiles, prunedFiles: number): ScanPlan
     return total
   }
   const deletedRows = sum(deletes, (file) => (file.content === "position-deletes" ? file.recordCount : 0))
-  const size = (file: DataFile | DeleteFile) =>
-    file.content !== "data" && file.contentSizeBytes !== undefined ? file.contentSizeBytes : file.fileSizeBytes
   const listed = Array.from(deletes).filter((file) => file.format === "parquet")
   const plan: ScanPlan = {
     metadataLocation,
@@ -310,7 +309,7 @@ const scanPlan = (base: Base, scan: ScannedFiles, prunedFiles: number): ScanPlan
     deletes: [...deletes],
     prunedFiles,
     rowCount: Math.max(0, sum(files, ({ recordCount }) => recordCount) - deletedRows),
-    sizeBytes: sum(files, size) + sum(deletes, size),
+    sizeBytes: totalsOf([...files, ...deletes]).sizeBytes,
     locations: [
       ...files.map(({ filePath }) => filePath),
       ...listed.map(({ filePath }) => filePath),
