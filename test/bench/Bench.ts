@@ -12,6 +12,8 @@ export interface BenchOptions {
   readonly rounds: number
   /** How large the data is, for benches that have sizes (`--sf`). */
   readonly scale?: number
+  /** Whether systems of others are measured beside ours, where a bench has any (`--peers`). */
+  readonly peers?: boolean
   /** For people who watch; the JSON line is the only thing on stdout that tools read. */
   readonly say: (line: string) => void
 }

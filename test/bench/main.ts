@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- NAME [--json] [--rounds N] [--sf N]`. Prints a table for people and, as its last line, one JSON object:
+ * `npm run bench -- NAME [--json] [--rounds N] [--sf N] [--peers]`. Prints a table for people and, as its last line, one JSON object:
  * `{"bench": "runs", "results": [{"name", "value", "unit", "bar", "holds"}, …]}`. Exit code 1 when a bar is missed.
  */
 import { parseArgs } from "node:util"
@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
     sf: { type: "string" },
+    peers: { type: "boolean", default: false },
   },
 })
 const [name = ""] = positionals
@@ -30,13 +31,18 @@ const rounds = Number(values.rounds)
 const scale = values.sf === undefined ? undefined : Number(values.sf)
 if (load === undefined || !Number.isInteger(rounds) || rounds < 1 || !(scale === undefined || scale > 0)) {
   console.error(
-    `Usage: npm run bench -- NAME [--json] [--rounds N] [--sf N]\nBenches: ${Object.keys(benches).join(", ")}`,
+    `Usage: npm run bench -- NAME [--json] [--rounds N] [--sf N] [--peers]\nBenches: ${Object.keys(benches).join(", ")}`,
   )
   process.exit(2)
 }
 
 const { bench } = await load()
-const results = await bench({ rounds, ...(scale === undefined ? {} : { scale }), say: (line) => console.error(line) })
+const results = await bench({
+  rounds,
+  peers: values.peers,
+  ...(scale === undefined ? {} : { scale }),
+  say: (line) => console.error(line),
+})
 if (!values.json) {
   for (const result of results) {
     const bar = result.bar === undefined ? "" : ` (${result.better === "more" ? "≥" : "≤"} ${result.bar})`

@@ -1,91 +1,186 @@
-import { readFileSync } from "node:fs"
-import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
-import { chaosPipelines } from "./ChaosProject.ts"
-import type { ChaosServer } from "./ChaosServer.ts"
-import type { Clients } from "./Clients.ts"
-import type { Dice } from "./Dice.ts"
+import type { Fault } from "@rat/lakehouse"
+import { signal } from "../support/Processes.ts"
+import type { Cluster } from "./Cluster.ts"
+import type { ClusterNode } from "./ClusterNode.ts"
+import type { Act, Card } from "./Deck.ts"
 
-/** How often each act is in a deck. */
-export const deckOf = {
-  "cancel a run": 5,
-  "follow and leave": 3,
-  "query and leave": 3,
-  "query a branch": 2,
-  "kill a slot": 4,
-  "kill Postgres": 2,
-  "kill the node": 1,
-  "kill everything": 1,
-  "stop and start": 1,
-} as const
-
-export type Act = keyof typeof deckOf
-
-const kill = (pid: number) => {
-  try {
-    process.kill(pid, "SIGKILL")
-  } catch {
-    // It has ended meanwhile.
-  }
+/** A node that went away or fell silent, for those who measure what becomes of its runs. Milliseconds since 1970. */
+export interface Loss {
+  readonly node: string
+  readonly pid: number
+  readonly how: "killed" | "paused"
+  readonly at: number
 }
 
-/** What people and fate do to a server. Rejects only when a server cannot be started again. */
-export const makeActs = (options: {
-  readonly server: ChaosServer
-  readonly clients: Clients
-  readonly dice: Dice
-  readonly data: string
-}): Readonly<Record<Act, () => Promise<void>>> => {
-  const { server, clients, dice, data } = options
-  const { client } = clients
-  const unlessAway = (act: () => Promise<void>) => () => act().catch(() => {})
+export interface Stage {
+  /** Begins what the card says; it goes on by itself. Answers with what happened to whom, or null when there was nobody. */
+  readonly play: (card: Card) => string | null
+  /** Resolves when everything that was begun is over, nodes that went down included. */
+  readonly clear: () => Promise<void>
+  readonly losses: ReadonlyArray<Loss>
+  readonly complaints: ReadonlyArray<string>
+}
+
+/** From the shorter to the longer one, in milliseconds. */
+const spread = (length: number, least: number, most: number) => Math.round(least + length * (most - least))
+
+/** What a store that is not well does: every third request, each time in another way. */
+const troubles: ReadonlyArray<Fault> = [
+  { status: 503, code: "SlowDown" },
+  { status: 500, code: "InternalError" },
+  "reset",
+  "lose-answer",
+  "truncate",
+]
+
+/** Performs acts. What happens to one node is over before something else happens to that node. */
+export const openStage = (cluster: Cluster): Stage => {
+  const losses: Array<Loss> = []
+  const complaints: Array<string> = []
+  const busy = new Set<string>()
+  const open = new Set<Promise<void>>()
+  let isPostgresBusy = false
+  let isStoreBusy = false
+
+  const background = (work: Promise<void>, what: string) => {
+    const guarded = work.catch((error: unknown) => void complaints.push(`${what}: ${String(error)}`))
+    open.add(guarded)
+    void guarded.finally(() => open.delete(guarded))
+  }
+  const choose = <A>(from: ReadonlyArray<A>, target: number): A | undefined => from[Math.floor(target * from.length)]
+  const lose = (node: ClusterNode, how: Loss["how"]) =>
+    losses.push({ node: node.name, pid: node.pid(), how, at: Date.now() })
+
+  type OnNode = (node: ClusterNode, length: number) => Promise<void>
+  const onNode =
+    (act: OnNode, isFit: (node: ClusterNode) => boolean = () => true) =>
+    ({ act: name, length, target }: Card): string | null => {
+      const fit = cluster.nodes.filter((node) => node.isUp() && !busy.has(node.name) && isFit(node))
+      const node = choose(fit, target)
+      if (node === undefined) return null
+      busy.add(node.name)
+      background(
+        act(node, length).finally(() => busy.delete(node.name)),
+        `${name} (${node.name})`,
+      )
+      return node.name
+    }
+
+  const onPostgres = (act: (length: number) => Promise<void>) => (card: Card) => {
+    if (isPostgresBusy) return null
+    isPostgresBusy = true
+    background(
+      act(card.length).finally(() => {
+        isPostgresBusy = false
+      }),
+      card.act,
+    )
+    return "Postgres"
+  }
+
+  const onStore = (act: (length: number) => Promise<void>) => (card: Card) => {
+    if (isStoreBusy || cluster.store.kind === "folder") return null
+    isStoreBusy = true
+    background(
+      act(card.length).finally(() => {
+        isStoreBusy = false
+      }),
+      card.act,
+    )
+    return "store"
+  }
+
+  const onSlot = (act: (slot: number, length: number) => Promise<void>) => (card: Card) => {
+    const slot = choose(
+      cluster.nodes.flatMap((node) => node.slots()),
+      card.target,
+    )
+    if (slot === undefined) return null
+    background(act(slot, card.length), card.act)
+    return `slot ${slot}`
+  }
+
+  /** One sort of weather on the way from one node for a while. */
+  const weather = (
+    set: Cluster["setWeather"],
+    make: (length: number) => Parameters<Cluster["setWeather"]>[1],
+    longestMs: number,
+  ) =>
+    onNode(async (node, length) => {
+      set(node, make(length))
+      await delay(spread(length, 500, longestMs))
+      set(node, { kind: "clear" })
+    })
+  const storeWeather: Cluster["setWeather"] = (node, kind) => cluster.store.setWeather(node.name, kind)
+
+  const acts: Readonly<Record<Act, (card: Card) => string | null>> = {
+    "kill a node": onNode(async (node, length) => {
+      lose(node, "killed")
+      await node.kill()
+      await delay(spread(length, 100, 8_000))
+      await node.start()
+    }),
+    "pause a node": onNode(async (node, length) => {
+      lose(node, "paused")
+      node.pause()
+      await delay(spread(length, 300, 12_000))
+      node.resume()
+    }),
+    "drain a node": onNode(async (node, length) => {
+      const code = await node.stop()
+      if (code !== 0) complaints.push(`node ${node.name} was asked to stop and ended with ${code}`)
+      await delay(spread(length, 0, 3_000))
+      await node.start()
+    }),
+    "kill a slot": onSlot(async (slot) => signal(slot, "SIGKILL")),
+    "pause a slot": onSlot(async (slot, length) => {
+      signal(slot, "SIGSTOP")
+      await delay(spread(length, 200, 4_000))
+      signal(slot, "SIGCONT")
+    }),
+    "kill Postgres": onPostgres(async (length) => {
+      await cluster.postgres.kill()
+      await delay(spread(length, 0, 3_000))
+      await cluster.postgres.start()
+    }),
+    "stop Postgres": onPostgres(async (length) => {
+      await cluster.postgres.stopAtOnce()
+      await delay(spread(length, 0, 3_000))
+      await cluster.postgres.start()
+    }),
+    "end sessions": onPostgres(async (length) => {
+      await cluster.database.rows(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend' and application_name <> 'chaos' and random() < $1",
+        [0.2 + length],
+      )
+    }),
+    "reset sessions": onNode(async (node) => cluster.resetSessions(node)),
+    "slow Postgres": weather(cluster.setWeather, (length) => ({ kind: "slow", ms: spread(length, 20, 300) }), 6_000),
+    "cut off Postgres": weather(cluster.setWeather, () => ({ kind: "black hole" }), 12_000),
+    "refuse Postgres": weather(cluster.setWeather, () => ({ kind: "refusing" }), 6_000),
+    "slow store": weather(storeWeather, (length) => ({ kind: "slow", ms: spread(length, 20, 300) }), 6_000),
+    "reset store": onNode(async (node) => cluster.store.reset(node.name)),
+    "cut off store": weather(storeWeather, () => ({ kind: "black hole" }), 12_000),
+    "break store": onStore(async (length) => {
+      let nth = 0
+      cluster.store.setTrouble(() => (nth++ % 3 === 0 ? troubles[((nth / 3) % troubles.length) | 0]! : "conditional"))
+      await delay(spread(length, 1_000, 8_000))
+      cluster.store.setTrouble(undefined)
+    }),
+    "store away": onStore(async (length) => {
+      cluster.store.setTrouble(() => "reset")
+      await delay(spread(length, 5_000, 60_000))
+      cluster.store.setTrouble(undefined)
+    }),
+  }
 
   return {
-    // Of its own, so that runs are met in all their phases.
-    "cancel a run": unlessAway(async () => {
-      const { name } = dice.pick(chaosPipelines)
-      const { run_id } = await client.runs.create({ namespace: "default", layer: "silver", pipeline: name })
-      await delay(dice.between(0, name.startsWith("slow") ? 600 : 60))
-      await client.runs.cancel(run_id)
-      clients.sawStatus(run_id, "cancelled")
-    }),
-    "follow and leave": async () => {
-      const id = clients.someRun()
-      if (id === undefined) return
-      clients.visit(async (signal) => {
-        for await (const update of client.runs.follow(id, { signal })) clients.sawUpdate(id, update)
-      })
+    play: (card) => acts[card.act](card),
+    clear: async () => {
+      while (open.size > 0) await Promise.all(open)
     },
-    "query and leave": async () => {
-      const sql = `select count(*), max(run) from silver.${dice.pick(chaosPipelines).name}, range(200)`
-      clients.visit((signal) => client.query.arrays(sql, { signal }))
-    },
-    // A run that was cancelled early has no branch yet, one that failed early no table: then this is refused.
-    "query a branch": unlessAway(async () => {
-      const { runs } = await client.runs.list({ status: dice.pick(["failed", "cancelled"]), limit: 20 })
-      const run = runs.find(({ branch }) => branch !== null)
-      if (run?.branch == null) return
-      await client.query.arrays({ sql: `select count(*) from silver.${run.pipeline}`, branch: run.branch })
-    }),
-    "kill a slot": async () => {
-      const [first, ...rest] = server.slots()
-      if (first !== undefined) kill(dice.pick([first, ...rest]))
-    },
-    "kill Postgres": unlessAway(async () => {
-      const lock = readFileSync(join(data, "postgres", "cluster", "postmaster.pid"), "utf8")
-      kill(Number.parseInt(lock, 10))
-    }),
-    "kill the node": () =>
-      server.restart(async ({ pid }) => {
-        kill(pid)
-        // Sometimes the next start meets what is still ending.
-        await delay(dice.between(0, 300))
-      }),
-    "kill everything": () => server.restart(({ killTree }) => killTree()),
-    "stop and start": () =>
-      server.restart(async ({ stop }) => {
-        const code = await stop()
-        if (code !== 0) clients.complaints.push(`a server that was asked to stop ended with ${code}`)
-      }),
+    losses,
+    complaints,
   }
 }

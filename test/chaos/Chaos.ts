@@ -1,124 +1,203 @@
-import { existsSync, readdirSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { RatClient } from "@rat/client"
-import { type Act, deckOf, makeActs } from "./Acts.ts"
-import { chaosPipelines, pushChaosProject } from "./ChaosProject.ts"
-import { startChaosServer } from "./ChaosServer.ts"
-import { makeClients } from "./Clients.ts"
-import { compareAnswers, compareRows } from "./Comparison.ts"
-import { type Dice, makeDice } from "./Dice.ts"
-import { readLedger } from "./Ledger.ts"
+import { memoryOf } from "../support/Processes.ts"
+import { openStage } from "./Acts.ts"
+import { pushWorkload, startClients } from "./Clients.ts"
+import { type Cluster, mixOf, startCluster } from "./Cluster.ts"
+import type { StoreKind } from "./ClusterStore.ts"
+import { checkEvents } from "./check/EventChecks.ts"
+import { checkLeftovers, checkSlots } from "./check/Leftovers.ts"
+import { checkRows } from "./check/RowChecks.ts"
+import { checkRuns, readRuns } from "./check/RunChecks.ts"
+import { checkTables } from "./check/TableChecks.ts"
+import { type Act, deal } from "./Deck.ts"
+import { makeDice } from "./Dice.ts"
+import { type LedgerWriter, openLedger } from "./Ledger.ts"
+import { measureRecovery, type Recovery } from "./Recovery.ts"
 
 export interface ChaosOptions {
-  /** Folder of the server's data, in which others may pass. */
-  readonly data: string
   readonly seed: number
-  /** How often all acts are performed, each time in another order. */
-  readonly decks: number
-  /** Longest pause between two acts, and between two submissions of a client. */
-  readonly pauseMs: number
-  readonly env: Readonly<Record<string, string>>
-  readonly note?: (text: string) => void
+  readonly nodes: number
+  /** Accepted runs after which the test ends. */
+  readonly runs: number
+  /** Longest pause between two acts, in milliseconds. */
+  readonly pauseMs?: number
+  /** The first so many acts, then none; without it as many as there is time for. */
+  readonly acts?: number
+  /** No other acts than these. */
+  readonly only?: ReadonlyArray<Act>
+  /** Decided by the seed unless given. */
+  readonly store?: StoreKind
+  readonly clients?: number
+  /** Longest pause of a client between two submissions, in milliseconds. */
+  readonly clientPauseMs?: number
+  readonly say?: (line: string) => void
 }
 
 export interface ChaosReport {
+  readonly seed: number
+  readonly nodes: number
+  readonly store: StoreKind
   /** Sentences about what is lost, doubled, left over or stuck; none is what is hoped for. */
   readonly complaints: ReadonlyArray<string>
-  /** Number of runs by status. */
+  readonly accepted: number
+  /** Runs by status. */
   readonly runs: Readonly<Record<string, number>>
-  /** What the servers printed. */
-  readonly output: string
+  readonly acts: Readonly<Record<string, number>>
+  readonly attempts: { readonly lost: number; readonly failed: number }
+  /** By how a node was lost. */
+  readonly recovery: Readonly<Record<string, Recovery>>
+  /** Answers that clients got: `ok`, `none`, or the HTTP status of an error. */
+  readonly answers: Readonly<Record<string, number>>
+  readonly seconds: number
+  /** Most memory that all nodes took together, slots included, in bytes. */
+  readonly memory_bytes: number
+  /** What prints the same acts again. */
+  readonly repeat: string
+  /** Folder with what every process printed and with what clients were told; undefined when nothing is wrong. */
+  readonly logs: string | undefined
 }
 
 /** Longest time until all runs have ended once nothing is broken any more. */
-const restSeconds = 60
+const restSeconds = 120
 /** What a run leaves behind is put away after its end: lines, branches, slots, events. */
-const settleMs = 1_500
+const settleMs = 3_000
+const waitLimitMs = 10_000
 
-const shuffled = (dice: Dice): ReadonlyArray<Act> =>
-  Object.entries(deckOf)
-    .flatMap(([act, count]) => Array.from({ length: count }, () => ({ act: act as Act, place: dice.roll() })))
-    .sort((left, right) => left.place - right.place)
-    .map(({ act }) => act)
+const count = (items: Iterable<string>) => {
+  const counts: Record<string, number> = {}
+  for (const item of items) counts[item] = (counts[item] ?? 0) + 1
+  return counts
+}
 
-const untilRest = async (client: RatClient) => {
+/** All runs have ended, in the eyes of the database. */
+const untilRest = async ({ database }: Cluster) => {
   const deadline = performance.now() + restSeconds * 1000
   for (;;) {
-    const count = async (status: "pending" | "running") => (await client.runs.list({ status, limit: 1 })).total
-    const left = await Promise.all([count("pending"), count("running")]).catch(() => [1])
-    if (left.every((runs) => runs === 0) || performance.now() > deadline) break
+    const open = await database
+      .rows<{ readonly open: number }>(
+        "select count(*)::integer as open from run where status not in ('succeeded', 'failed', 'cancelled')",
+      )
+      .then(
+        ([row]) => Number(row?.open),
+        () => undefined,
+      )
+    if (open === 0 || performance.now() > deadline) break
     await delay(200)
   }
   await delay(settleMs)
 }
 
-const entriesOf = (data: string) =>
-  existsSync(join(data, "slots")) ? readdirSync(join(data, "slots"), { recursive: true, withFileTypes: true }) : []
-
-/** Stack traces, also inside of lines of JSON, and what a runtime says when nobody handled something. */
-const strange = /^\s+at |\\n\s+at |unhandled|MaxListenersExceeded/i
+/** Everything that the checker finds in a cluster at rest. */
+export const checkCluster = async (cluster: Cluster, ledger: LedgerWriter): Promise<ReadonlyArray<string>> => {
+  const { database, store } = cluster
+  const runs = await readRuns(database)
+  return [
+    ...ledger.complaints,
+    ...(await checkRows(database)),
+    ...(await checkEvents(database)),
+    ...checkRuns(ledger, runs),
+    ...(await checkTables({ database, store, ledger, runs })),
+    ...checkSlots(cluster),
+  ]
+}
 
 /**
- * Submits runs to a real server while it is broken in every way, lets it come to rest and compares what clients were told,
+ * Submits runs to a real cluster while it is broken in every way, lets it come to rest and compares what clients were told,
  * what the database says and what the tables hold.
  */
 export const runChaos = async (options: ChaosOptions): Promise<ChaosReport> => {
-  const { data, env, pauseMs } = options
-  const dice = makeDice(options.seed)
-  const server = await startChaosServer({ data, env })
+  const { seed, nodes, runs, say = () => {} } = options
+  const dice = makeDice(seed)
+  const store = options.store ?? dice.of("store").pick(["folder", "s3"])
+  const started = performance.now()
+  const folder = mkdtempSync(join(tmpdir(), `rat-chaos-${seed}-`))
+  const acts: Array<string> = []
+  const complaints: Array<string> = []
+  let memory = 0
+  const cluster = await startCluster({ folder, roles: mixOf(nodes), store })
+  const ledger = openLedger(cluster.logs)
   try {
-    await pushChaosProject(new RatClient({ apiUrl: server.url }))
-    const clients = makeClients({ url: server.url, dice, pauseMs })
-    const { client, complaints } = clients
-    const acts = makeActs({ server, clients, dice, data })
-    for (let deck = 0; deck < options.decks; deck++) {
-      for (const act of shuffled(dice)) {
-        await delay(dice.between(0, pauseMs))
-        options.note?.(act)
-        await acts[act]()
-      }
-    }
-    await clients.leave()
-    await untilRest(client)
-
-    const ledger = await readLedger(data)
-    complaints.push(...ledger.complaints, ...compareAnswers(clients.accepted, clients.ends, ledger.runs))
-    for (const { name, strategy } of chaosPipelines) {
-      const good = ledger.runs.filter(({ pipeline, status }) => pipeline === name && status === "succeeded")
-      if (good.length === 0) continue
-      const expected = strategy === "append_only" ? good : good.filter(({ id }) => id === ledger.newest.get(name))
-      const { rows } = await client.query.arrays(`select run, count(*)::integer from silver.${name} group by run`)
-      const there = new Map(rows.map(([run, count]) => [String(run), Number(count)]))
-      complaints.push(...compareRows(name, expected, there))
-    }
-    await delay(200)
-    const entries = entriesOf(data)
-    for (const file of entries) if (file.isFile()) complaints.push(`a slot keeps ${file.name} in ${file.parentPath}`)
-    const folders = entries.filter(({ name }) => name === "spill").length
-    const live = server.slots().length
-    if (folders !== live) complaints.push(`${live} slots have ${folders} folders`)
-
-    await server.end(async ({ stop }) => {
-      const code = await stop()
-      if (code !== 0) complaints.push(`the server ended with ${code}`)
+    say(`${nodes} nodes, store ${store}, seed ${seed}, logs ${cluster.logs}`)
+    await pushWorkload(new RatClient({ apiUrl: cluster.withRole("api")[0]!.url }), ledger)
+    const clients = startClients({
+      nodes: cluster.withRole("api"),
+      ledger,
+      dice: dice.of("clients"),
+      count: options.clients ?? 6,
+      pauseMs: options.clientPauseMs ?? 600,
+      runs,
     })
+    const stage = openStage(cluster)
+    let isOver = false
+    const submitted = clients.done.then(() => {
+      isOver = true
+    })
+    const cards = deal(dice.of("acts"), {
+      pauseMs: options.pauseMs ?? 2_500,
+      ...(options.only === undefined ? {} : { only: options.only }),
+    })
+    while (!isOver && (options.acts === undefined || acts.length < options.acts)) {
+      const card = cards.next().value
+      await Promise.race([delay(card.pauseMs), submitted])
+      if (isOver) break
+      const target = stage.play(card)
+      ledger.write({ act: card.act, target, length: card.length })
+      if (target === null) continue
+      acts.push(card.act)
+      say(
+        `${((performance.now() - started) / 1000).toFixed(1)} s: ${card.act} (${target}); ${ledger.accepted.size} runs accepted`,
+      )
+      memory = Math.max(
+        memory,
+        cluster.nodes.reduce((sum, node) => sum + (node.isUp() ? memoryOf(node.pid()) : 0), 0),
+      )
+    }
+    await Promise.race([submitted, delay(options.acts === undefined ? 0 : waitLimitMs * 60)])
+    await stage.clear()
+    complaints.push(...stage.complaints)
+    say("healing")
+    await cluster.heal()
+    await clients.leave()
+    await untilRest(cluster)
+    say("checking")
+    complaints.push(...(await checkCluster(cluster, ledger)))
+
+    const { database } = cluster
+    const records = await readRuns(database)
+    const recovery = await measureRecovery(database, stage.losses)
+    const outcomes = await database.rows<{ readonly outcome: string }>("select outcome from run_attempt")
+    const attempts = count(outcomes.map(({ outcome }) => outcome))
+    complaints.push(...(await cluster.drain()))
     // The kernel takes a moment to put away processes that were killed.
     await delay(500)
-    for (const left of server.left()) complaints.push(`a process is left: ${left}`)
-    for (const entry of entriesOf(data)) {
-      if (entry.name === "spill") complaints.push(`a slot's folder is left: ${entry.parentPath}`)
+    complaints.push(...checkLeftovers(cluster))
+    await cluster.close()
+    const isGood = complaints.length === 0
+    const report: ChaosReport = {
+      seed,
+      nodes,
+      store,
+      complaints,
+      accepted: ledger.accepted.size,
+      runs: count(records.map(({ status }) => status)),
+      acts: count(acts),
+      attempts: { lost: attempts.lost ?? 0, failed: attempts.failed ?? 0 },
+      recovery,
+      answers: Object.fromEntries(ledger.answers),
+      seconds: Math.round((performance.now() - started) / 1000),
+      memory_bytes: memory,
+      repeat: `npm run chaos -- --runs ${runs} --nodes ${nodes} --seed ${seed}${options.store === undefined ? "" : ` --store ${store}`}`,
+      logs: isGood ? undefined : cluster.logs,
     }
-    const lines = server
-      .output()
-      .split("\n")
-      .filter((line) => strange.test(line))
-    if (lines.length > 0) complaints.push(`${lines.length} lines tell of stack traces, such as: ${lines[0]}`)
-    const runs: Record<string, number> = {}
-    for (const { status } of ledger.runs) runs[status] = (runs[status] ?? 0) + 1
-    return { complaints, runs, output: server.output() }
+    if (isGood) rmSync(folder, { recursive: true, force: true })
+    else writeFileSync(join(cluster.logs, "report.json"), `${JSON.stringify(report, null, 2)}\n`)
+    return report
   } catch (error) {
-    await server.end(({ killTree }) => killTree())
-    throw error
+    await cluster.close()
+    throw new Error(`chaos with seed ${seed} broke off; logs: ${cluster.logs}`, { cause: error })
   }
 }

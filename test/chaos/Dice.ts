@@ -5,6 +5,16 @@ export interface Dice {
   /** An integer, both ends inclusive. */
   readonly between: (least: number, most: number) => number
   readonly pick: <A>(items: readonly [A, ...Array<A>]) => A
+  readonly shuffle: <A>(items: ReadonlyArray<A>) => ReadonlyArray<A>
+  /** Dice of their own for somebody, so that what one does depends on no other's pace. */
+  readonly of: (name: string) => Dice
+}
+
+/** FNV-1a. */
+const hash = (text: string): number => {
+  let value = 0x811c9dc5
+  for (const character of text) value = Math.imul(value ^ character.charCodeAt(0), 0x01000193)
+  return value >>> 0
 }
 
 /** Mulberry32. */
@@ -17,5 +27,15 @@ export const makeDice = (seed: number): Dice => {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
   const between = (least: number, most: number) => least + Math.floor(roll() * (most - least + 1))
-  return { roll, between, pick: (items) => items[between(0, items.length - 1)]! }
+  return {
+    roll,
+    between,
+    pick: (items) => items[between(0, items.length - 1)]!,
+    shuffle: (items) =>
+      items
+        .map((item) => ({ item, place: roll() }))
+        .sort((left, right) => left.place - right.place)
+        .map(({ item }) => item),
+    of: (name) => makeDice(hash(`${seed}/${name}`)),
+  }
 }

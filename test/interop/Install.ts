@@ -10,7 +10,7 @@ import { promisify } from "node:util"
  */
 
 const run = promisify(execFile)
-const cache = join(import.meta.dirname, "..", "..", ".cache", "interop")
+export const installFolder = join(import.meta.dirname, "..", "..", ".cache", "interop")
 
 export type Found<A> = A | { readonly reason: string }
 export interface Python {
@@ -22,13 +22,13 @@ const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 /** Longest time that one installation may take; an older lock is that of a process that died. */
 const limitMs = 300_000
 
-/** Test files run in processes of their own: one installs, the others wait for it. */
-const once = async (
+/** Installs what is not there yet; answers with why that cannot be. Test files run in processes of their own: one installs, the others wait for it. */
+export const installOnce = async (
   folder: string,
   isThere: () => Promise<boolean>,
   install: () => Promise<void>,
 ): Promise<string | undefined> => {
-  await mkdir(cache, { recursive: true })
+  await mkdir(installFolder, { recursive: true })
   const lock = `${folder}.lock`
   for (;;) {
     if (await isThere()) return undefined
@@ -60,14 +60,14 @@ const once = async (
 export const pythonWith = (folderName: string, packages: ReadonlyArray<string>, imports: string) => {
   let started: Promise<Found<Python>> | undefined
   const install = async (): Promise<Found<Python>> => {
-    const folder = join(cache, folderName)
+    const folder = join(installFolder, folderName)
     const python = join(folder, "bin", "python")
     const isThere = () =>
       run(python, ["-c", `import ${imports}`]).then(
         () => true,
         () => false,
       )
-    const reason = await once(folder, isThere, async () => {
+    const reason = await installOnce(folder, isThere, async () => {
       await run("python3", ["-m", "venv", folder])
       const options = ["--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
       await run(python, ["-m", "pip", "install", ...options, ...packages], { timeout: limitMs })
@@ -82,9 +82,9 @@ export const pythonWith = (folderName: string, packages: ReadonlyArray<string>, 
 
 /** The path of a Java library, by Maven coordinates. */
 const jarOf = async (group: string, artifact: string, version: string): Promise<Found<{ readonly jar: string }>> => {
-  const folder = join(cache, `${artifact}-${version}`)
+  const folder = join(installFolder, `${artifact}-${version}`)
   const jar = join(folder, `${artifact}-${version}.jar`)
-  const reason = await once(
+  const reason = await installOnce(
     folder,
     async () => existsSync(jar),
     async () => {

@@ -8,15 +8,18 @@ import { demo } from "./command/Demo.ts"
 import { dev } from "./command/Dev.ts"
 import { diff } from "./command/Diff.ts"
 import { doctor } from "./command/Doctor.ts"
+import { events } from "./command/Events.ts"
 import { init } from "./command/Init.ts"
 import { logs } from "./command/Logs.ts"
 import { maintain } from "./command/Maintain.ts"
 import { maintenance } from "./command/Maintenance.ts"
+import { nodes } from "./command/Nodes.ts"
 import { push } from "./command/Push.ts"
 import { query } from "./command/Query.ts"
 import { restore } from "./command/Restore.ts"
 import { run } from "./command/Run.ts"
 import { runs } from "./command/Runs.ts"
+import { serve } from "./command/Serve.ts"
 import { status } from "./command/Status.ts"
 import { tables } from "./command/Tables.ts"
 import { tag } from "./command/Tag.ts"
@@ -43,11 +46,11 @@ const rat = Command.make("rat").pipe(
     "A self-hosted lakehouse: SQL pipelines on branches, tested there, published as Apache Iceberg tables.",
   ),
   Command.withSubcommands([
-    { group: "Start", commands: [up, demo, dev, init] },
+    { group: "Start", commands: [up, serve, demo, dev, init] },
     { group: "Work", commands: [push, run, query, upload] },
     {
       group: "Look",
-      commands: [status, runs, logs, cancel, tables, branch, tag, diff, restore, maintain, maintenance],
+      commands: [status, nodes, runs, logs, events, cancel, tables, branch, tag, diff, restore, maintain, maintenance],
     },
     { group: "Help", commands: [doctor, completion(() => root), version, help] },
   ]),

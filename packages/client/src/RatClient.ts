@@ -1,5 +1,7 @@
 import { Branches } from "./branch/Branches.ts"
 import { Tags } from "./branch/Tags.ts"
+import { Cluster } from "./cluster/Cluster.ts"
+import { Events } from "./event/Events.ts"
 import { Storage } from "./file/Storage.ts"
 import { type RatClientOptions, Transport } from "./http/Transport.ts"
 import { Landing } from "./landing/Landing.ts"
@@ -20,6 +22,7 @@ import { Tables } from "./table/Tables.ts"
 export class RatClient {
   readonly health: Health
   readonly features: Features
+  readonly cluster: Cluster
   readonly namespaces: Namespaces
   readonly pipelines: Pipelines
   readonly storage: Storage
@@ -31,6 +34,7 @@ export class RatClient {
   readonly maintenance: Maintenance
   readonly branches: Branches
   readonly tags: Tags
+  readonly events: Events
   /** Address of the server, without a slash at the end. */
   readonly apiUrl: string
 
@@ -39,6 +43,7 @@ export class RatClient {
     this.apiUrl = transport.apiUrl
     this.health = new Health(transport)
     this.features = new Features(transport)
+    this.cluster = new Cluster(transport)
     this.namespaces = new Namespaces(transport)
     this.pipelines = new Pipelines(transport)
     this.storage = new Storage(transport)
@@ -50,5 +55,6 @@ export class RatClient {
     this.maintenance = new Maintenance(transport)
     this.branches = new Branches(transport)
     this.tags = new Tags(transport)
+    this.events = new Events(transport)
   }
 }

@@ -1,3 +1,5 @@
+export type { EventFollowOptions, EventNews } from "./event/EventFollow.ts"
+export type { EventConsumer } from "./event/Events.ts"
 export type { Answer, Payload, Plain, Query } from "./http/Plain.ts"
 export * from "./http/RatError.ts"
 export type { CallOptions, RatClientOptions } from "./http/Transport.ts"

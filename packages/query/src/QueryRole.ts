@@ -1,4 +1,4 @@
-import { QueryRpc, TableNotFound } from "@rat/domain"
+import { QueryRpc, SlotHealth, TableNotFound } from "@rat/domain"
 import { Catalog, type IcebergTable, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
 import { QueryConfig } from "./limit/QueryConfig.ts"
@@ -71,7 +71,7 @@ export const QueryRole = {
             }),
             Effect.provideContext(services),
           ),
-        Health: () => pool.stats,
+        Health: () => Effect.map(pool.stats, (stats) => new SlotHealth(stats)),
       })
     }),
   ),

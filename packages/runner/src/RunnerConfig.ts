@@ -1,4 +1,4 @@
-import { availableParallelism, hostname } from "node:os"
+import { availableParallelism } from "node:os"
 import { byteSize, defaultSpillBytes, memoryShare, wholeNumber } from "@rat/lakehouse"
 import { Config, Context, Effect, Layer } from "effect"
 
@@ -47,8 +47,7 @@ const config = Config.all({
 })
 
 export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>()("rat/runner/RunnerConfig") {
-  /** `node` defaults to host name and process id. */
-  static readonly layer = (options: { readonly slotFolder: string; readonly node?: string }) =>
+  static readonly layer = (options: { readonly slotFolder: string; readonly node: string }) =>
     Layer.effect(
       RunnerConfig,
       Effect.gen(function* () {
@@ -56,7 +55,7 @@ export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>(
         const share = Math.min(mostMemoryShare, memoryShare(settings.slots))
         const memoryLimitBytes = yield* byteSize("RAT_RUNNER_MEMORY_LIMIT", share)
         return RunnerConfig.of({
-          node: options.node ?? `${hostname()}-${process.pid}`,
+          node: options.node,
           slotFolder: options.slotFolder,
           memoryLimitBytes,
           progressMs,

@@ -31,6 +31,8 @@ export const logLevelFlag = Flag.Literals("log-level", ["debug", "info", "warn",
 export interface LocalNodeChoice {
   readonly data: Option.Option<string>
   readonly listen: Option.Option<string>
+  /** Of a node of a cluster; absent for one that is alone. */
+  readonly roles?: string
   readonly logFormat?: Option.Option<"pretty" | "json">
   readonly logLevel?: Option.Option<"debug" | "info" | "warn" | "error">
 }
@@ -74,6 +76,7 @@ export const startLocalNode = Effect.fnUntraced(function* (choice: LocalNodeChoi
   const options = {
     data: Option.getOrUndefined(choice.data),
     listen: Option.getOrUndefined(choice.listen),
+    roles: choice.roles,
     environment,
   }
   // Before the node, so that it closes after it: what a stop logs and measures is sent too.

@@ -1,5 +1,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { BranchesApi, TagsApi } from "./BranchesApi.ts"
+import { ClusterApi } from "./ClusterApi.ts"
+import { EventsApi } from "./EventsApi.ts"
 import { FilesApi } from "./FilesApi.ts"
 import { LandingZonesApi } from "./LandingZonesApi.ts"
 import { MaintenanceApi } from "./MaintenanceApi.ts"
@@ -27,6 +29,8 @@ export class Api extends HttpApi.make("rat")
   .add(BranchesApi)
   .add(TagsApi)
   .add(MaintenanceApi)
+  .add(ClusterApi)
+  .add(EventsApi)
   // Everything that is wrong with a request in one answer.
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(

@@ -9,13 +9,30 @@ export const EventType = Schema.Literals([
   "pipeline.created",
   "pipeline.updated",
   "pipeline.deleted",
+  "pipeline.described",
   "file.written",
   "file.deleted",
+  "landing.zone_created",
+  "landing.zone_updated",
+  "landing.zone_deleted",
   "landing.uploaded",
+  "landing.deleted",
+  "namespace.created",
+  "namespace.updated",
+  "namespace.deleted",
   "table.published",
+  "table.described",
+  "table.maintained",
+  "branch.created",
+  "branch.updated",
+  "branch.deleted",
+  "tag.created",
+  "tag.updated",
+  "tag.deleted",
   "maintenance.running",
   "maintenance.succeeded",
   "maintenance.failed",
+  "consumer.missed",
 ])
 export type EventType = typeof EventType.Type
 
@@ -26,6 +43,7 @@ export class Event extends Schema.Class<Event>("rat/domain/Event")({
   /** What the event is about: run id, pipeline id, path. Events of one key are in order. */
   key: Schema.String,
   type: EventType,
+  /** Empty for what is in no namespace: branches, tags, consumers. */
   namespace: Schema.String,
   payload: Schema.Json,
   at: Schema.DateTimeUtcFromDate,

@@ -1,5 +1,6 @@
 import { Schema } from "effect"
 import { MaintenancePolicyPart } from "../maintenance/MaintenancePolicy.ts"
+import { defaultRetryPolicy, RetryPolicy } from "../run/RetryPolicy.ts"
 
 /** The strategies that a pipeline can have. */
 export const MergeStrategy = Schema.Literals([
@@ -79,9 +80,24 @@ export class PipelineConfig extends Schema.Class<PipelineConfig>("rat/domain/Pip
   maintenance: Schema.NullOr(MaintenancePolicyPart),
   /** Bytes the run's engine may hold; null takes the slot's default. */
   memory_limit_bytes: Schema.NullOr(Schema.Int),
-  /** Longest time one run may take, in seconds; null takes the server's default. */
+  /** Longest time one attempt may take, in seconds; null takes the server's default. */
   timeout_seconds: Schema.NullOr(Schema.Int),
+  /** Attempts after one that failed in a way that may pass. `RetryPolicy` says what each of the five means. */
+  max_retries: Schema.Int,
+  retry_delay_seconds: Schema.Finite,
+  retry_multiplier: Schema.Finite,
+  retry_max_delay_seconds: Schema.Finite,
+  retry_jitter: Schema.Finite,
 }) {}
+
+export const retryPolicyOf = (config: PipelineConfig): RetryPolicy =>
+  new RetryPolicy({
+    maxRetries: config.max_retries,
+    delaySeconds: config.retry_delay_seconds,
+    multiplier: config.retry_multiplier,
+    maxDelaySeconds: config.retry_max_delay_seconds,
+    jitter: config.retry_jitter,
+  })
 
 export const defaultPipelineConfig = new PipelineConfig({
   description: "",
@@ -106,4 +122,9 @@ export const defaultPipelineConfig = new PipelineConfig({
   maintenance: null,
   memory_limit_bytes: null,
   timeout_seconds: null,
+  max_retries: defaultRetryPolicy.maxRetries,
+  retry_delay_seconds: defaultRetryPolicy.delaySeconds,
+  retry_multiplier: defaultRetryPolicy.multiplier,
+  retry_max_delay_seconds: defaultRetryPolicy.maxDelaySeconds,
+  retry_jitter: defaultRetryPolicy.jitter,
 })

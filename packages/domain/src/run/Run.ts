@@ -1,6 +1,8 @@
 import { Schema } from "effect"
+import { addedField } from "../api/AddedField.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { Layer, PipelineId, PipelineName } from "../pipeline/Pipeline.ts"
+import { RunParameters } from "./RunParameters.ts"
 
 /** UUIDv7: sorts by creation time. */
 export const RunId = Schema.String.check(Schema.isUUID(7)).pipe(Schema.brand("RunId"))
@@ -64,8 +66,20 @@ export class Run extends Schema.Class<Run>("rat/domain/Run")({
   branch: Schema.NullOr(Schema.String),
   branch_expires_at: Schema.NullOr(Schema.DateTimeUtcFromDate),
   snapshot_id: Schema.NullOr(Schema.String),
-  /** 1-based place among the pending runs of the namespace; null once it runs. */
+  /** 1-based place in the order in which pending runs of all namespaces would start; null once it runs. */
   queue_position: Schema.NullOr(Schema.Int),
+  /** Of the error; see `docs/pipelines.md`. */
+  priority: addedField(Schema.Int, 0),
+  /** Runs of the namespace with the same key take turns. */
+  concurrency_key: addedField(Schema.NullOr(Schema.String), null),
+  error_code: addedField(Schema.NullOr(Schema.String), null),
+  parameters: addedField(RunParameters, {}),
+  /** The moment that the run is about; when it was created, unless somebody said otherwise. */
+  logical_time: addedField(Schema.NullOr(Schema.DateTimeUtcFromDate), null),
+  /** The run that this one repeats or goes on with. */
+  retry_of: addedField(Schema.NullOr(RunId), null),
+  /** A pending run whose last attempt failed begins no earlier. */
+  retry_at: addedField(Schema.NullOr(Schema.DateTimeUtcFromDate), null),
 }) {}
 
 export const runBranch = (runId: string) => `run-${runId}`

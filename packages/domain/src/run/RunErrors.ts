@@ -32,6 +32,24 @@ export class RunFinished extends Schema.TaggedError<RunFinished>()(
   }
 }
 
+/** Why a run cannot be repeated, by the reason's code: what is the matter, and what to do. */
+const repeatRefusals = {
+  active: "has not ended and goes on by itself. Cancel it first, or wait for its end.",
+  succeeded: "succeeded: there is nothing left to go on with. Use retry to run its code again.",
+  no_checkpoint:
+    "left nothing to go on from: it ended too early, or what it had done has expired. Use retry to run it from the beginning.",
+}
+
+export class RunNotRepeatable extends Schema.TaggedError<RunNotRepeatable>()(
+  "RunNotRepeatable",
+  { runId: RunId, reason: Schema.Literals(["active", "succeeded", "no_checkpoint"]) },
+  { httpApiStatus: 409 },
+) {
+  override get message() {
+    return `Run ${this.runId} ${repeatRefusals[this.reason]}`
+  }
+}
+
 /** The queue is bounded; nothing was accepted. Try again after `retryAfterSeconds`. */
 export class QueueFull extends Schema.TaggedError<QueueFull>()(
   "QueueFull",

@@ -78,6 +78,21 @@ export class CatalogConflict extends Schema.TaggedError<CatalogConflict>()("Cata
   }
 }
 
+/** A newer attempt of the run has taken the branch. Nothing was changed: stop, as with a lost lease. */
+export class BranchHeld extends Schema.TaggedError<BranchHeld>()("BranchHeld", { ref: Schema.String }) {
+  override get message() {
+    return `Branch "${this.ref}" is held by a newer attempt of its run.`
+  }
+}
+
+/** What a commit changes, all of it or nothing. */
+export interface CatalogChange {
+  readonly message: string
+  readonly author: string
+  readonly runId: string | null
+  readonly changes: ReadonlyArray<TableChange>
+}
+
 type Sql = SqlError.SqlError
 
 /**
@@ -95,6 +110,15 @@ export class Catalog extends Context.Service<
       name: RefName,
       options: { readonly from: RefName; readonly runId?: string; readonly expiresAt?: DateTime.Utc },
     ) => Effect.Effect<RefState, RefNotFound | RefExists | Sql>
+    /**
+     * Gives a run's branch to one of its attempts: makes it, or finds it with all that earlier attempts did there. From then on
+     * attempts with a smaller `fence` (a fencing token, above 0) change it no more: they get `BranchHeld`. With `isFresh` its own
+     * changes are dropped, and it begins at what `from` is now. `RefExists`: the name is not this run's.
+     */
+    readonly holdBranch: (
+      name: RefName,
+      options: { readonly from: RefName; readonly runId: string; readonly fence: bigint; readonly isFresh?: boolean },
+    ) => Effect.Effect<RefState, RefNotFound | RefExists | BranchHeld | Sql>
     readonly createTag: (
       name: RefName,
       options: { readonly from: RefName },
@@ -114,18 +138,16 @@ export class Catalog extends Context.Service<
       filter?: { readonly namespace?: string; readonly layer?: string },
     ) => Effect.Effect<ReadonlyArray<TablePointer>, RefNotFound | Sql>
     /** All changes or none. Repeating a run's commit with the same result is no error and changes nothing. */
-    readonly commit: (
+    readonly commit: (ref: RefName, commit: CatalogChange) => Effect.Effect<Commit, RefNotFound | CatalogConflict | Sql>
+    /** The same for the attempt that holds the branch. */
+    readonly commitHeld: (
       ref: RefName,
-      commit: {
-        readonly message: string
-        readonly author: string
-        readonly runId: string | null
-        readonly changes: ReadonlyArray<TableChange>
-      },
-    ) => Effect.Effect<Commit, RefNotFound | CatalogConflict | Sql>
+      commit: CatalogChange & { readonly fence: bigint },
+    ) => Effect.Effect<Commit, RefNotFound | CatalogConflict | BranchHeld | Sql>
     /**
      * Replaces the branch's version of a table, if that is still `expected`, by `next`, which was put upon `onto`: main's version
-     * at that time. Merging the branch then asks whether main still has `onto`. Answers whether it was done.
+     * at that time. Merging the branch then asks whether main still has `onto`. Answers whether it was done; with `fence` it is not
+     * when a newer attempt holds the branch.
      */
     readonly rebase: (
       branch: RefName,
@@ -134,6 +156,7 @@ export class Catalog extends Context.Service<
         readonly expected: string
         readonly onto: string
         readonly next: NonNullable<TableChange["next"]>
+        readonly fence?: bigint
       },
     ) => Effect.Effect<boolean, Sql>
     /**

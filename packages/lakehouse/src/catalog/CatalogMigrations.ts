@@ -7,4 +7,5 @@ const read = (file: string) => readFileSync(new URL(`./migrations/${file}`, impo
 export const catalogMigrations: ReadonlyArray<Migration> = [
   { id: 1, name: "catalog", sql: read("0001_catalog.sql") },
   { id: 5, name: "rebase", sql: read("0005_rebase.sql") },
+  { id: 13, name: "fence", sql: read("0013_fence.sql") },
 ]

@@ -37,7 +37,7 @@ export interface CommitRow {
 }
 
 export interface OutcomeRow {
-  readonly outcome: "committed" | "merged" | "empty" | "missing" | "conflict"
+  readonly outcome: "committed" | "merged" | "empty" | "missing" | "conflict" | "held"
   readonly o_branch: string
   readonly o_id: bigint | null
   readonly o_parent: bigint | null

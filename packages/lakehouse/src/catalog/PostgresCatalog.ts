@@ -1,7 +1,7 @@
 import { CommitId, CommitNotFound, type RefName, RefNotFound, type TableKey } from "@rat/domain"
 import { DateTime, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
-import { Catalog, CatalogConflict, type Commit, type Merge, type TableChange } from "./Catalog.ts"
+import { BranchHeld, Catalog, type CatalogChange, CatalogConflict, type Commit, type Merge } from "./Catalog.ts"
 import {
   type CommitRow,
   type OutcomeRow,
@@ -121,31 +121,32 @@ export const makePostgresCatalog = Effect.gen(function* () {
     return rows.map(toPointer)
   })
 
-  const commit = Effect.fn("Catalog.commit")(function* (
-    name: RefName,
-    change: {
-      readonly message: string
-      readonly author: string
-      readonly runId: string | null
-      readonly changes: ReadonlyArray<TableChange>
-    },
-  ) {
+  const change = Effect.fnUntraced(function* (name: RefName, wanted: CatalogChange, fence: bigint | null) {
+    const { author, changes, message, runId } = wanted
     const [row] = yield* sql<OutcomeRow>`
       select *
-      from catalog_commit_changes(
-        ${name}, ${change.message}, ${change.author}, ${change.runId}, ${toChangesJson(change.changes)}
-      )`
+      from catalog_commit_changes(${name}, ${message}, ${author}, ${runId}, ${toChangesJson(changes)}, ${fence})`
     if (row === undefined || row.outcome === "missing") return yield* new RefNotFound({ ref: name })
     if (row.outcome === "conflict") return yield* new CatalogConflict({ ref: name, tables: row.o_tables ?? [] })
-    return toCommit(name, change.runId, row)
+    return row.outcome === "held" ? null : toCommit(name, runId, row)
+  })
+  const commit = Effect.fn("Catalog.commit")((name: RefName, wanted: CatalogChange) =>
+    Effect.flatMap(change(name, wanted, null), (done) =>
+      done === null
+        ? Effect.die(new Error("a commit that asks for no fence was refused by one"))
+        : Effect.succeed(done),
+    ),
+  )
+  const commitHeld: Catalog["Service"]["commitHeld"] = Effect.fn("Catalog.commitHeld")(function* (name, wanted) {
+    return (yield* change(name, wanted, wanted.fence)) ?? (yield* new BranchHeld({ ref: name }))
   })
 
   const rebase: Catalog["Service"]["rebase"] = Effect.fn("Catalog.rebase")(function* (branch, change) {
-    const { expected, key, next, onto } = change
+    const { expected, fence = null, key, next, onto } = change
     const [row] = yield* sql<{ done: boolean }>`
       select catalog_rebase(
         ${branch}, ${key.namespace}, ${key.layer}, ${key.name}, ${expected}, ${onto},
-        ${next.metadataLocation}, ${next.snapshotId}, ${next.rowCount}, ${next.sizeBytes}
+        ${next.metadataLocation}, ${next.snapshotId}, ${next.rowCount}, ${next.sizeBytes}, ${fence}
       ) as done`
     return row?.done === true
   })
@@ -328,6 +329,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
     dropped,
     prune: makePostgresRetention(sql).prune,
     createBranch: refs.createBranch,
+    holdBranch: refs.holdBranch,
     createTag: refs.createTag,
     deleteRef: refs.deleteRef,
     expireBranch: refs.expireBranch,
@@ -337,6 +339,7 @@ export const makePostgresCatalog = Effect.gen(function* () {
     table,
     tables,
     commit,
+    commitHeld,
     rebase,
     merge,
     mergeMany,

@@ -2,7 +2,7 @@ import { RefExists, type RefName, RefNotFound } from "@rat/domain"
 import { DateTime, Effect, Exit, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { makeGroupCommit } from "../postgres/GroupCommit.ts"
-import type { RefState } from "./Catalog.ts"
+import { BranchHeld, type Catalog, type RefState } from "./Catalog.ts"
 import { type RefRow, toRef } from "./CatalogRows.ts"
 
 /** Most branches of one statement, and statements on their way at the same time. */
@@ -19,6 +19,24 @@ const toNewBranchJson = ({ expiresAt, name, runId }: NewBranch) => ({
   name,
   run_id: runId ?? null,
   expires_at: expiresAt === undefined ? null : DateTime.formatIso(expiresAt),
+})
+
+interface Hold {
+  readonly name: RefName
+  readonly from: RefName
+  readonly runId: string
+  readonly fence: bigint
+  readonly isFresh?: boolean
+}
+type HoldOutcome = "held" | "refused" | "taken" | "missing"
+type HoldError = RefNotFound | RefExists | BranchHeld
+
+const toHoldJson = ({ fence, from, isFresh, name, runId }: Hold) => ({
+  name,
+  source: from,
+  run_id: runId,
+  fence: fence.toString(),
+  is_fresh: isFresh ?? false,
 })
 
 /** Branches and tags of the catalog in Postgres: making, finding and ending them. */
@@ -126,6 +144,9 @@ export const makePostgresRefs = Effect.gen(function* () {
       ),
   })
 
+  const refuseMain = (name: RefName, act: string) =>
+    name === "main" ? Effect.die(new Error(`main cannot be ${act}`)) : Effect.void
+
   const isAlone = Effect.map(Effect.serviceOption(sql.transactionService), Option.isNone)
 
   const createBranch = Effect.fn("Catalog.createBranch")(function* (
@@ -138,12 +159,51 @@ export const makePostgresRefs = Effect.gen(function* () {
     }
     return yield* create("branch", name, options)
   })
+
+  const hold = (items: ReadonlyArray<Hold>) => sql<RefRow & { readonly outcome: HoldOutcome }>`
+    select h.*
+    from jsonb_to_recordset(${JSON.stringify(items.map(toHoldJson))}) with ordinality as i (
+      name text, source text, run_id text, fence bigint, is_fresh boolean, place bigint
+    )
+    cross join lateral catalog_hold_branch(i.name, i.source, i.run_id, i.fence, i.is_fresh) h
+    order by i.place`
+  const toHeld = (row: RefRow & { readonly outcome: HoldOutcome }): Exit.Exit<RefState, HoldError> => {
+    const ref = row.name
+    switch (row.outcome) {
+      case "held":
+        return Exit.succeed(toRef(row))
+      case "refused":
+        return Exit.fail(new BranchHeld({ ref }))
+      case "taken":
+        return Exit.fail(new RefExists({ ref }))
+      case "missing":
+        return Exit.fail(new RefNotFound({ ref }))
+    }
+  }
+  /** Runs that begin at the same time get their branches by one statement, too. */
+  const holdGroup = yield* makeGroupCommit<Hold, RefState, HoldError>({
+    name: "Catalog.holdBranch.group",
+    maxItems: groupSize,
+    flights: groupFlights,
+    // By name, so that two statements wait for each other instead of meeting in a deadlock.
+    run: (items) => {
+      const inOrder = items.toSorted((left, right) => (left.name < right.name ? -1 : left.name > right.name ? 1 : 0))
+      return Effect.map(hold(inOrder), (rows) => {
+        const answers = new Map(inOrder.map((item, index) => [item, toHeld(rows[index]!)]))
+        return items.map((item) => answers.get(item)!)
+      })
+    },
+  })
+  const holdBranch: Catalog["Service"]["holdBranch"] = Effect.fn("Catalog.holdBranch")(function* (name, options) {
+    yield* refuseMain(name, "held")
+    const item: Hold = { name, ...options }
+    if (yield* isAlone) return yield* holdGroup(item)
+    return yield* toHeld((yield* hold([item]))[0]!)
+  })
+
   const createTag = Effect.fn("Catalog.createTag")((name: RefName, options: { readonly from: RefName }) =>
     create("tag", name, options),
   )
-
-  const refuseMain = (name: RefName, act: string) =>
-    name === "main" ? Effect.die(new Error(`main cannot be ${act}`)) : Effect.void
 
   const deleteGroup = yield* makeGroupCommit<RefName, void>({
     name: "Catalog.deleteRef.group",
@@ -176,5 +236,16 @@ export const makePostgresRefs = Effect.gen(function* () {
     return rows.map((row) => row.name)
   })
 
-  return { createBranch, createTag, deleteRef, expireBranch, collectExpired, ref, refs, requireRef, refuseMain }
+  return {
+    createBranch,
+    holdBranch,
+    createTag,
+    deleteRef,
+    expireBranch,
+    collectExpired,
+    ref,
+    refs,
+    requireRef,
+    refuseMain,
+  }
 })

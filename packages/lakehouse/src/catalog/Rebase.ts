@@ -60,6 +60,8 @@ export class Rebase extends Context.Service<
     readonly branch: (
       branch: RefName,
       moved: ReadonlyArray<TableKey>,
+      /** Of the attempt whose branch it is: nothing happens where a newer one has taken it. */
+      fence?: bigint,
     ) => Effect.Effect<
       ReadonlyArray<{ readonly table: TableKey; readonly reason: string }>,
       RefNotFound | SqlError.SqlError
@@ -209,7 +211,7 @@ export class Rebase extends Context.Service<
         } satisfies TableCommit as TableCommit
       })
 
-      const rebaseTable = Effect.fnUntraced(function* (branch: RefName, key: TableKey) {
+      const rebaseTable = Effect.fnUntraced(function* (branch: RefName, key: TableKey, fence: bigint | undefined) {
         const [ours, theirs] = yield* Effect.all([catalog.table(branch, key), catalog.table(mainRef, key)])
         if (ours === null || theirs === null) {
           return yield* new RebaseConflict({ location: key.toString(), reason: "the table was dropped on one side" })
@@ -227,14 +229,15 @@ export class Rebase extends Context.Service<
             rowCount: made.totalRecords,
             sizeBytes: made.totalSizeBytes,
           },
+          ...(fence === undefined ? {} : { fence }),
         })
       })
 
-      const branch: Rebase["Service"]["branch"] = Effect.fn("Rebase.branch")(function* (name, moved) {
+      const branch: Rebase["Service"]["branch"] = Effect.fn("Rebase.branch")(function* (name, moved, fence) {
         const reasons: Array<{ readonly table: TableKey; readonly reason: string }> = []
         for (const table of moved) {
           const told = (reason: string) => Effect.sync(() => void reasons.push({ table, reason }))
-          yield* rebaseTable(name, table).pipe(
+          yield* rebaseTable(name, table, fence).pipe(
             Effect.catchTags({
               RebaseConflict: ({ reason }) => told(reason),
               TableCorrupt: ({ message }) => told(message),

@@ -3,13 +3,19 @@ import { Effect, Layer, Result } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { Catalog, type CatalogConflict, type Commit, type Merge } from "../catalog/Catalog.ts"
 import { IcebergTable } from "../iceberg/IcebergTable.ts"
+import { isPostgresOutage } from "../postgres/PostgresOutage.ts"
 import { asking, NessieConfig } from "./NessieApi.ts"
 import { makeNessieClient, type NessieSettings, nessieHttp, unexpected } from "./NessieClient.ts"
 import { makeNessieCommits } from "./NessieCommits.ts"
+import { makeNessieFence } from "./NessieFence.ts"
+import { makeNessieHold } from "./NessieHold.ts"
 import { makeNessiePast } from "./NessiePast.ts"
 import { makeNessieReads } from "./NessieReads.ts"
 import { makeNessieRefs } from "./NessieRefs.ts"
 import { makeNessieVersions } from "./NessieVersions.ts"
+
+/** What every Nessie server calls the state before its first commit: the SHA-256 of nothing but a word of its own. */
+const usualNoAncestor = "2e1cfa82b035c26cbbbdae632cea070514eb8b773f616aaeaf668e2f0be8f10d"
 
 /**
  * The catalog in a Nessie server (REST API v2) that other programs may use too. A table is the content key
@@ -23,12 +29,24 @@ const makeNessieCatalog = Effect.fnUntraced(function* (settings: NessieSettings)
   const tables = yield* IcebergTable
   const ask = asking(yield* makeNessieClient(settings))
   const { noAncestorHash } = yield* ask(NessieConfig, "GET", "/config").pipe(
-    Effect.catchTag("NessieRefused", (refused) => Effect.fail(unexpected(refused))),
+    Effect.catchTags({
+      NessieRefused: (refused) => Effect.fail(unexpected(refused)),
+      // A node starts without Nessie and serves what needs no catalog; the circuit is what finds it again.
+      SqlError: (error) =>
+        isPostgresOutage(error)
+          ? Effect.as(Effect.logWarning("Starting without the Nessie server", error), {
+              noAncestorHash: usualNoAncestor,
+            })
+          : Effect.fail(error),
+    }),
   )
   const versions = makeNessieVersions(sql, tables)
   const reads = makeNessieReads(ask, versions, noAncestorHash)
   const refs = makeNessieRefs(ask, sql, reads, versions, noAncestorHash)
-  const { changes, commit, merge, rebase } = makeNessieCommits(ask, reads, refs, versions)
+  const fences = makeNessieFence(sql)
+  const commits = makeNessieCommits(ask, reads, refs, versions, fences)
+  const { changes, commit, commitHeld, merge, rebase } = commits
+  const { holdBranch } = makeNessieHold(refs, commits, fences)
 
   const past = makeNessiePast(reads, versions)
 
@@ -47,6 +65,7 @@ const makeNessieCatalog = Effect.fnUntraced(function* (settings: NessieSettings)
   return Catalog.of({
     joinsTransactions: false,
     createBranch: refs.createBranch,
+    holdBranch,
     createTag: refs.createTag,
     deleteRef: refs.deleteRef,
     expireBranch: refs.expireBranch,
@@ -57,6 +76,7 @@ const makeNessieCatalog = Effect.fnUntraced(function* (settings: NessieSettings)
     tables: reads.tables,
     history: reads.history,
     commit,
+    commitHeld,
     rebase,
     changes,
     at: past.at,
@@ -68,7 +88,7 @@ const makeNessieCatalog = Effect.fnUntraced(function* (settings: NessieSettings)
 })
 
 export const NessieCatalog = {
-  /** Fails where the server gives no answer or refuses us at the start. */
+  /** Fails where the server refuses us at the start. One that gives no answer may come later. */
   layer: (settings: NessieSettings): Layer.Layer<Catalog, SqlError.SqlError, SqlClient.SqlClient | IcebergTable> =>
     Layer.effect(Catalog, makeNessieCatalog(settings)).pipe(Layer.provide(nessieHttp)),
 }

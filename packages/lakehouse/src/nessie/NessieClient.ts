@@ -1,16 +1,20 @@
-import { Cause, Data, Duration, Effect, Exit, Option, type Redacted, Schedule } from "effect"
+import { Data, Duration, Effect, type Redacted } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest, type HttpMethod } from "effect/http"
-import { CircuitBreaker } from "effect/persistence"
 import { SqlError } from "effect/sql"
 import { parseLosslessJson, printLosslessJson } from "../iceberg/LosslessJson.ts"
+import { outbound } from "../outbound/Outbound.ts"
+import type { OutboundPolicy } from "../outbound/OutboundPolicy.ts"
+import { verdicts } from "../outbound/Verdict.ts"
 
 export interface NessieSettings {
   /** `http://host:port` of the server, or its `/api/v2`. */
   readonly url: string
   /** Bearer token. */
   readonly token?: Redacted.Redacted
-  /** Of each try; 10 s unless told. */
+  /** Of each try, instead of the policy's. */
   readonly timeout?: Duration.Input
+  /** Limits that differ from the policy. */
+  readonly limits?: Partial<OutboundPolicy>
 }
 
 /** Nessie's answer is no. `code` is its word, for example `REFERENCE_NOT_FOUND`. */
@@ -22,9 +26,6 @@ export class NessieRefused extends Data.TaggedError("NessieRefused")<{
 
 /** One try without an answer, or with one that says "later". */
 class NessieFault extends Data.TaggedError("NessieFault")<{ readonly reason: string; readonly cause?: unknown }> {}
-
-const retries = 4
-const backoff = Schedule.exponential("100 millis").pipe(Schedule.jittered, Schedule.upTo({ times: retries }))
 
 /** Answers that another try may change; all others are answers. */
 const isLater = (status: number) => status === 429 || status >= 500
@@ -73,17 +74,21 @@ export type NessieCall = (
 ) => Effect.Effect<unknown, NessieRefused | SqlError.SqlError>
 
 /**
- * Requests to a Nessie server: a deadline a try, few jittered retries of what can heal, one circuit around both. A retried
- * change may have happened before: whoever changes something looks at what is there when it is refused.
+ * Requests to a Nessie server under the policy of `nessie`. A retried change may have happened before: whoever changes
+ * something looks at what is there when it is refused.
  */
 export const makeNessieClient = Effect.fnUntraced(function* (settings: NessieSettings) {
   const http = yield* HttpClient.HttpClient
   const endpoint = settings.url.replace(/\/+$/, "").replace(/\/api\/v[12]$/, "")
-  const timeout = settings.timeout ?? "10 seconds"
-  const breaker = yield* CircuitBreaker.make({
-    tripPolicy: CircuitBreaker.consecutive(5),
-    openDuration: Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]),
-  }).pipe(Effect.provide(CircuitBreaker.layerStoreMemory()))
+  const dependency = yield* outbound({
+    dependency: "nessie",
+    endpoint,
+    verdict: (error) => (error instanceof NessieFault ? verdicts.outage : verdicts.answer),
+    limits: {
+      ...(settings.timeout === undefined ? {} : { deadline: Duration.fromInputUnsafe(settings.timeout) }),
+      ...settings.limits,
+    },
+  })
 
   const attempt = Effect.fnUntraced(function* (request: HttpClientRequest.HttpClientRequest) {
     const response = yield* http.execute(request)
@@ -104,11 +109,6 @@ export const makeNessieClient = Effect.fnUntraced(function* (settings: NessieSet
     })
   })
 
-  const classify = <A, E>(exit: Exit.Exit<A, E>): CircuitBreaker.Outcome =>
-    Exit.isFailure(exit) && Option.getOrUndefined(Cause.findErrorOption(exit.cause)) instanceof NessieFault
-      ? CircuitBreaker.failure()
-      : CircuitBreaker.success
-
   const call: NessieCall = (method, path, body) => {
     const made = HttpClientRequest.make(method)(`${endpoint}/api/v2${path}`).pipe(HttpClientRequest.acceptJson)
     const withToken = settings.token === undefined ? made : HttpClientRequest.bearerToken(made, settings.token)
@@ -116,23 +116,15 @@ export const makeNessieClient = Effect.fnUntraced(function* (settings: NessieSet
       body === undefined
         ? withToken
         : HttpClientRequest.bodyText(withToken, printLosslessJson(body), "application/json")
-    return attempt(request).pipe(
+    const once = attempt(request).pipe(
       Effect.catchTag("HttpClientError", (error) =>
         Effect.fail(new NessieFault({ reason: `${error.message}.`, cause: error })),
       ),
-      Effect.timeoutOrElse({
-        duration: timeout,
-        orElse: () =>
-          Effect.fail(
-            new NessieFault({ reason: `nothing within ${Duration.format(Duration.fromInputUnsafe(timeout))}.` }),
-          ),
-      }),
-      Effect.retry({ schedule: backoff, while: (error) => error._tag === "NessieFault" }),
-      breaker.execute({ key: endpoint, classify }),
+    )
+    return dependency.call(`${method} ${path}`, once).pipe(
       Effect.catchTags({
         NessieFault: (fault) => Effect.fail(unavailable(endpoint, fault.reason, fault)),
-        CircuitBreakerError: (open) =>
-          Effect.fail(unavailable(endpoint, "calls are held back after repeated failures.", open)),
+        DependencyUnavailable: (silent) => Effect.fail(unavailable(endpoint, silent.detail, silent)),
       }),
       Effect.withSpan("Nessie.call", { attributes: { "http.method": method, "nessie.path": path } }),
     )

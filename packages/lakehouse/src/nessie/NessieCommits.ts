@@ -21,6 +21,7 @@ import {
   touches,
 } from "./NessieApi.ts"
 import { type NessieRefused, unexpected } from "./NessieClient.ts"
+import type { NessieFence } from "./NessieFence.ts"
 import { elementsOf, type Held, type NessieReads } from "./NessieReads.ts"
 import type { NessieRefs } from "./NessieRefs.ts"
 import type { NessieVersions } from "./NessieVersions.ts"
@@ -61,7 +62,13 @@ interface OwnChanges {
  * look, compare, commit is a compare-and-set of exactly these tables; others may move meanwhile. A merge is such a commit on main
  * too: its conflicts are those of the contract, it carries the run, and it can be recognised when its answer was lost.
  */
-export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs, versions: NessieVersions) => {
+export const makeNessieCommits = (
+  ask: Ask,
+  reads: NessieReads,
+  refs: NessieRefs,
+  versions: NessieVersions,
+  fences: NessieFence,
+) => {
   const { orMissing, held, heldAt, log } = reads
   const locationAt = (state: Held, key: TableKey) => state.at(elementsOf(key))?.metadataLocation ?? null
 
@@ -176,7 +183,13 @@ export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs
     return isSame ? yield* reads.commitOf(entry, ref) : null
   })
 
-  const commitOnce = Effect.fnUntraced(function* (ref: RefName, change: Change, attempt: number) {
+  const commitOnce = Effect.fnUntraced(function* <E = never>(
+    ref: RefName,
+    change: Change,
+    attempt: number,
+    /** Asked between our look and our request. */
+    mayCommit: Effect.Effect<void, E>,
+  ) {
     const seen = yield* held(refPath(ref), keysFor(change.changes.map(({ key }) => key)))
     if (!seen.isBranch) return yield* new RefNotFound({ ref })
     const before = yield* repeated(ref, seen, change.runId, change.changes)
@@ -193,6 +206,7 @@ export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs
       const [entry] = yield* log(refPath(null, seen.hash), { limit: 1, filter: touches(key) })
       return yield* reads.commitOf(entry!, ref)
     }
+    yield* mayCommit
     const hash = yield* send(ref, seen, change.changes, {
       message: change.message,
       author: change.author,
@@ -215,10 +229,14 @@ export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs
     return yield* new CatalogConflict({ ref, tables })
   })
 
-  const commit = Effect.fn("Catalog.commit")((ref: RefName, change: Change) => {
+  const commitIf = <E = never>(ref: RefName, change: Change, mayCommit: Effect.Effect<void, E>) => {
     const tables = change.changes.map(({ key }) => String(key)).sort()
-    return persistently(ref, tables, (attempt) => commitOnce(ref, change, attempt)).pipe(orMissing(ref))
-  })
+    return persistently(ref, tables, (attempt) => commitOnce(ref, change, attempt, mayCommit)).pipe(orMissing(ref))
+  }
+  const commit = Effect.fn("Catalog.commit")((ref: RefName, change: Change) => commitIf(ref, change, Effect.void))
+  const commitHeld = Effect.fn("Catalog.commitHeld")((ref: RefName, change: Change & { readonly fence: bigint }) =>
+    commitIf(ref, change, fences.check(ref, change.fence)),
+  )
 
   /** From the branch's own commits: Nessie's diff would not show a table that was changed and changed back. */
   const ownChanges = (entries: ReadonlyArray<LogEntry>): OwnChanges => {
@@ -335,11 +353,13 @@ export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs
         readonly expected: string
         readonly onto: string
         readonly next: NonNullable<Next>
+        readonly fence?: bigint
       },
     ) {
-      const { key, expected, onto, next } = change
+      const { key, expected, fence, onto, next } = change
       const seen = yield* held(refPath(branch), keysFor([key]))
       if (!seen.isBranch || locationAt(seen, key) !== expected) return false
+      if (fence !== undefined) yield* fences.check(branch, fence)
       const hash = yield* send(branch, seen, [{ key, next }], {
         message: `put ${key} upon main's version`,
         author: "rat",
@@ -350,7 +370,46 @@ export const makeNessieCommits = (ask: Ask, reads: NessieReads, refs: NessieRefs
     Effect.catchTag("NessieRefused", (refused) =>
       isMissing(refused) ? Effect.succeed(false) : Effect.fail(unexpected(refused)),
     ),
+    Effect.catchTag("BranchHeld", () => Effect.succeed(false)),
   )
 
-  return { commit, merge, rebase, changes: (branch: RefName) => changes(branch).pipe(orMissing(branch)) }
+  /**
+   * Commits the branch's own tables as they are once more, so that requests which looked at it earlier are refused. Answers null
+   * when one of those came first: look again.
+   */
+  const sealOnce = Effect.fnUntraced(function* (branch: RefName) {
+    const { own, ours } = yield* compared(branch)
+    const pointers = yield* versions.pointers(
+      own.keys.flatMap((key) => {
+        const content = ours.at(elementsOf(key))
+        return content === undefined ? [] : [{ key, content }]
+      }),
+    )
+    if (pointers.length === 0) return true
+    const hash = yield* send(
+      branch,
+      ours,
+      pointers.map((pointer) => ({ key: pointer.key, next: pointer })),
+      { message: "a newer attempt goes on", author: "rat", properties: {} },
+    )
+    return hash === null ? null : true
+  })
+
+  /** False: the branch went on moving. */
+  const seal = (branch: RefName) =>
+    persistently(branch, [], () => sealOnce(branch)).pipe(
+      orMissing(branch),
+      Effect.catchTag("CatalogConflict", () => Effect.succeed(false)),
+    )
+
+  return {
+    commit,
+    commitHeld,
+    seal,
+    merge,
+    rebase,
+    changes: (branch: RefName) => changes(branch).pipe(orMissing(branch)),
+  }
 }
+
+export type NessieCommits = ReturnType<typeof makeNessieCommits>

@@ -202,8 +202,12 @@ export const makeNessieRefs = (
       }),
     )
 
+  /** Without its row, which holds the fence. */
+  const removeBranch = (name: RefName) =>
+    remove(name).pipe(Effect.catchTag("NessieRefused", (refused) => Effect.fail(unexpected(refused))))
+
   const deleteUnguarded = Effect.fnUntraced(function* (name: RefName) {
-    yield* remove(name).pipe(Effect.catchTag("NessieRefused", (refused) => Effect.fail(unexpected(refused))))
+    yield* removeBranch(name)
     yield* sql`delete from nessie_ref where name = ${name}`
   })
 
@@ -256,6 +260,7 @@ export const makeNessieRefs = (
   return {
     createBranch,
     createTag,
+    removeBranch,
     deleteRef,
     end,
     expireBranch,

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
-import { Effect, Schema } from "effect"
+import { Duration, Effect, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { StatementLimit } from "./PgGuard.ts"
 
 /** One step of the schema. `id` orders the steps of all packages; once merged, neither id nor text ever change. */
 export interface Migration {
@@ -117,7 +118,7 @@ export const migrate = Effect.fn("Migrator.migrate")(function* (
       insert into migration (id, name, checksum)
       values (${next.id}, ${next.name}, ${migrationChecksum(next)})`
     return next.id
-  }).pipe(sql.withTransaction)
+  }).pipe(sql.withTransaction, Effect.provideService(StatementLimit, Duration.infinity))
 
   const done: Array<number> = []
   for (;;) {

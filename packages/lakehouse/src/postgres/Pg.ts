@@ -1,7 +1,10 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Layer, Redacted, Schedule } from "effect"
-import { SqlClient, SqlError } from "effect/sql"
+import { SqlClient, type SqlError } from "effect/sql"
+import { Outbound } from "../outbound/Outbound.ts"
+import { makeGuardedClient } from "./GuardedClient.ts"
 import { PgConfig } from "./PgConfig.ts"
+import { StatementLimit } from "./PgGuard.ts"
 import { PostgresUnreachable } from "./PostgresErrors.ts"
 import { postgresCode } from "./PostgresOutage.ts"
 
@@ -25,13 +28,14 @@ const reasonOf = (error: SqlError.SqlError) => {
   return cause?.message || error.message
 }
 
-const unreachable = (url: Redacted.Redacted) => (error: SqlError.SqlError) => {
+/** Host, port and database; no user, no password. */
+const addressOf = (url: Redacted.Redacted) => {
   const { hostname, port, pathname } = new URL(Redacted.value(url))
-  return new PostgresUnreachable({
-    address: `${hostname || "localhost"}:${port || 5432}${pathname}`,
-    reason: reasonOf(error),
-  })
+  return `${hostname || "localhost"}:${port || 5432}${pathname}`
 }
+
+const unreachable = (url: Redacted.Redacted) => (error: SqlError.SqlError) =>
+  new PostgresUnreachable({ address: addressOf(url), reason: reasonOf(error) })
 
 /**
  * The pool of sessions. Types: int8 arrives as bigint, numeric as string, timestamptz as Date, jsonb parsed. Sessions
@@ -40,7 +44,7 @@ const unreachable = (url: Redacted.Redacted) => (error: SqlError.SqlError) => {
 export class Pg extends Context.Service<
   Pg,
   {
-    /** Fails within two seconds when Postgres does not answer; the answer is its round trip in milliseconds. */
+    /** Fails when Postgres gives no sign of life in time; the answer is its round trip in milliseconds. */
     readonly ping: Effect.Effect<number, SqlError.SqlError>
     /** For metrics; asks Postgres, so call it when somebody reads them. */
     readonly sessions: Effect.Effect<PgSessions, SqlError.SqlError>
@@ -54,21 +58,10 @@ export class Pg extends Context.Service<
         const sql = yield* SqlClient.SqlClient
         const { url, maxConnections, applicationName } = yield* PgConfig
 
+        const { policies } = yield* Outbound
         const ping = Effect.timed(sql`select 1`).pipe(
           Effect.map(([duration]) => Duration.toMillis(duration)),
-          Effect.timeoutOrElse({
-            duration: "2 seconds",
-            orElse: () =>
-              Effect.fail(
-                new SqlError.SqlError({
-                  reason: new SqlError.ConnectionError({
-                    cause: new Error("no answer within 2 s"),
-                    message: "Postgres did not answer within 2 s",
-                    operation: "ping",
-                  }),
-                }),
-              ),
-          }),
+          Effect.provideService(StatementLimit, policies.postgres.deadline),
         )
 
         const sessions = sql<{ state: string | null; count: bigint }>`
@@ -104,8 +97,9 @@ export class Pg extends Context.Service<
         PgClient.layerFrom(
           Effect.gen(function* () {
             const config = yield* PgConfig
-            return yield* PgClient.make({
+            return yield* makeGuardedClient({
               ...config,
+              endpoint: addressOf(config.url),
               startupParameters: {
                 statement_timeout: String(Duration.toMillis(config.statementTimeout)),
                 idle_in_transaction_session_timeout: String(Duration.toMillis(config.idleInTransactionTimeout)),

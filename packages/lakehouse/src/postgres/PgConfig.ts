@@ -13,9 +13,9 @@ export interface PgPoolSettings {
   readonly connectionTTL: Duration.Duration
   /** DB_MAX_CONN_IDLE_TIME, 30 minutes: a session above the minimum is closed after this. */
   readonly idleTimeout: Duration.Duration
-  /** DB_HEALTH_CHECK_PERIOD, 1 minute: idle sessions are probed (TCP keepalive) this often. */
+  /** DB_HEALTH_CHECK_PERIOD, 10 seconds: idle sessions are probed (TCP keepalive; listeners by an empty statement) this often. */
   readonly keepAlive: Duration.Duration
-  /** DB_CONNECT_TIMEOUT, 5 seconds. */
+  /** DB_CONNECT_TIMEOUT, 5 seconds: longest wait for a session, a new one or one that comes free. */
   readonly connectTimeout: Duration.Duration
   /** DB_STATEMENT_TIMEOUT, 30 seconds: Postgres cancels a statement of the pool after this. */
   readonly statementTimeout: Duration.Duration
@@ -28,7 +28,7 @@ export const PgPoolSettings: Config.Config<PgPoolSettings> = Config.all({
   minConnections: Config.Int("DB_MIN_CONNS").pipe(Config.withDefault(5)),
   connectionTTL: Config.Duration("DB_MAX_CONN_LIFETIME").pipe(Config.withDefault(Duration.hours(1))),
   idleTimeout: Config.Duration("DB_MAX_CONN_IDLE_TIME").pipe(Config.withDefault(Duration.minutes(30))),
-  keepAlive: Config.Duration("DB_HEALTH_CHECK_PERIOD").pipe(Config.withDefault(Duration.minutes(1))),
+  keepAlive: Config.Duration("DB_HEALTH_CHECK_PERIOD").pipe(Config.withDefault(Duration.seconds(10))),
   connectTimeout: Config.Duration("DB_CONNECT_TIMEOUT").pipe(Config.withDefault(Duration.seconds(5))),
   statementTimeout: Config.Duration("DB_STATEMENT_TIMEOUT").pipe(Config.withDefault(Duration.seconds(30))),
   idleInTransactionTimeout: Config.Duration("DB_IDLE_IN_TRANSACTION_TIMEOUT").pipe(

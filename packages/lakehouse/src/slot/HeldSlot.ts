@@ -43,6 +43,9 @@ export const heldSlot = (process: SlotProcess, cancelGraceMs: number): Slot => {
 
   return {
     id: process.id,
+    get pid() {
+      return process.pid
+    },
     get folder() {
       // Who knows it may put files there, and those must be gone for the next holder.
       process.used = true

@@ -1,8 +1,14 @@
-import { Context, Effect, Layer, Schema, type Scope, type Stream } from "effect"
+import { type Config, Context, Effect, Layer, Schema, type Scope, type Stream } from "effect"
+import type { HolderLimits, LimitSettings } from "./SlotLimit.ts"
 import { observeSlots } from "./SlotMetrics.ts"
+import { slotWall } from "./SlotSettings.ts"
+import { findWall, isClosed, type WallPart } from "./SlotWall.ts"
 import { makeWarmPool } from "./WarmPool.ts"
 
-/** The operation failed inside the slot; the slot itself is well. */
+/**
+ * The operation failed: by what it was to do, or because its holder went over a limit (`limit.memory`, `limit.cpu`,
+ * `limit.disk`, `limit.time`), which is not to be tried again. After a limit every further operation of the holder fails.
+ */
 export class SlotOpFailed extends Schema.TaggedError<SlotOpFailed>()("SlotOpFailed", {
   op: Schema.String,
   code: Schema.String,
@@ -14,10 +20,10 @@ export class SlotOpFailed extends Schema.TaggedError<SlotOpFailed>()("SlotOpFail
   }
 }
 
-/** The process died (crash, out of memory, killed); it is replaced. Nothing else was touched. */
+/** The process died (a crash, killed from outside or by the kernel for want of memory); it is replaced. Nothing else was touched. */
 export class SlotDied extends Schema.TaggedError<SlotDied>()("SlotDied", {
   slot: Schema.String,
-  /** `SIGSEGV`, `exit code 1`, … */
+  /** `SIGSEGV, it crashed`, `exit code 1`, … */
   how: Schema.String,
 }) {
   override get message() {
@@ -38,7 +44,9 @@ export class SlotsBusy extends Schema.TaggedError<SlotsBusy>()("SlotsBusy", {
 /** One slot, held by one caller until the scope closes. */
 export interface Slot {
   readonly id: string
-  /** Private folder of the slot: `in/` (hard links of what may be read), `out/` (what it writes), `spill/`. */
+  /** Process id, as this process sees it; undefined when it has none (yet). */
+  readonly pid: number | undefined
+  /** Private folder of the slot: `in/` (hard links of what may be read; the slot cannot write there), `out/` (what it writes), `spill/`. */
   readonly folder: string
   /** Interrupting the effect cancels the operation in the slot; a slot that does not stop in time is killed and replaced. */
   readonly call: <A>(
@@ -59,6 +67,10 @@ export interface SlotPool {
     readonly free: number
     readonly waiting: number
     readonly replaced: number
+    /** Parts of the wall around the processes that stand; see `SlotWall`. */
+    readonly wall: ReadonlyArray<WallPart>
+    /** Why processes cannot start at the moment; null when they can. */
+    readonly problem: string | null
   }>
 }
 
@@ -76,12 +88,40 @@ export interface SlotPoolOptions {
   /** Most bytes a slot may spill to disk. */
   readonly spillLimitBytes: number
   readonly threads: number
+  /** What a holder may use, measured from outside; names of the settings for messages. */
+  readonly limits?: HolderLimits
+  readonly limitSettings?: Partial<LimitSettings>
+  /** Processes that are ready beyond `size`, so that nobody waits for one that is being replaced. */
+  readonly spares?: number
+  /** The processes start with the first holder and end when there was none for so long. */
+  readonly idleMs?: number
+  /** Longest wait for a slot before `SlotsBusy`; without it one waits for as long as it takes. */
+  readonly maxWaitMs?: number
   /** A slot is replaced after so many holders, against slow leaks. */
   readonly recycleAfter: number
+  /** … and after this age, and when it holds so much more memory between holders than at its start. */
+  readonly recycleAfterMs?: number
+  readonly recycleGrowthBytes?: number
+  /**
+   * Folders below `in` and `out` (`in/data`) that are there for every holder, empty. Making and removing them for each would
+   * be a large part of a small run: file systems are slow at giving out inodes that have just been freed.
+   */
+  readonly standingFolders?: ReadonlyArray<string>
   /** Operations that leave nothing behind: a slot that executed no other goes to its next holder without a reset. */
   readonly harmlessOps?: ReadonlyArray<string>
   /** How long a cancelled operation may take to stop before its process is killed. */
   readonly cancelGraceMs: number
+}
+
+/** `RAT_SLOT_WALL=require`, and this machine cannot keep slots from the network and from files of others. */
+export class SlotWallMissing extends Schema.TaggedError<SlotWallMissing>()("SlotWallMissing", {
+  stands: Schema.Array(Schema.String),
+  missing: Schema.Array(Schema.String),
+}) {
+  override get message() {
+    const stands = this.stands.length === 0 ? "nothing" : this.stands.join(", ")
+    return `RAT_SLOT_WALL is "require", but slot processes cannot be kept from the network and from files here. What stands: ${stands}. What does not: ${this.missing.join("; ")}. Give the server CAP_SYS_ADMIN or user namespaces, or a kernel with Landlock and the program perl; or set RAT_SLOT_WALL=auto.`
+  }
 }
 
 /** Makes pools; both runner and query use this one mechanism. */
@@ -89,7 +129,31 @@ export class SlotPools extends Context.Service<
   SlotPools,
   { readonly make: (options: SlotPoolOptions) => Effect.Effect<SlotPool, never, Scope.Scope> }
 >()("rat/lakehouse/slot/SlotPools") {
-  static readonly layer = Layer.succeed(SlotPools, {
-    make: (options) => Effect.tap(makeWarmPool(options), (pool) => observeSlots(options.name, pool)),
-  })
+  static readonly layer: Layer.Layer<SlotPools, Config.ConfigError | SlotWallMissing> = Layer.effect(
+    SlotPools,
+    Effect.gen(function* () {
+      const mode = yield* slotWall
+      if (mode === "require") {
+        const wall = yield* Effect.promise(() => findWall(mode))
+        if (!isClosed(wall)) return yield* new SlotWallMissing({ stands: wall.parts, missing: wall.missing })
+      }
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      let isTold = false
+      const find = async (folder: string) => {
+        const wall = await findWall(mode, folder)
+        if (!isTold)
+          run(
+            Effect.logInfo("The wall around slot processes was looked at.").pipe(
+              Effect.annotateLogs({ mode, stands: wall.parts, missing: wall.missing }),
+            ),
+          )
+        isTold = true
+        return wall
+      }
+      return SlotPools.of({
+        make: (options) =>
+          Effect.tap(makeWarmPool(options, { mode, find }), (pool) => observeSlots(options.name, pool)),
+      })
+    }),
+  )
 }

@@ -1,10 +1,14 @@
-import { type ChildProcess, fork } from "node:child_process"
-import { mkdirSync } from "node:fs"
+import { type ChildProcess, spawn } from "node:child_process"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { childOf, outOfMemoryKills } from "./ProcessUsage.ts"
+import { emptyFolder } from "./EmptyFolder.ts"
+import { ownSlotFolder, slotFolders } from "./SlotFolders.ts"
 import type { SlotPoolOptions } from "./SlotPool.ts"
-import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, type ToSlot } from "./SlotProtocol.ts"
+import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, slotCodes, type ToSlot } from "./SlotProtocol.ts"
+import { hasLauncher, launchCommand, slotEnvironment, userOf, type Wall } from "./SlotWall.ts"
 
 /** What becomes of one request. Exactly one of `done`, `failed` and `died` is called, once. */
 export interface SlotRequest {
@@ -23,6 +27,17 @@ const tailLength = 2000
 /** How long the output of a process that has ended is waited for. */
 const tailWaitMs = 200
 
+const crashes: ReadonlySet<string> = new Set(["SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP"])
+
+/** Failures after which the process is not trusted with another holder. */
+const doubtful: ReadonlySet<string> = new Set([slotCodes.defect, "engine.error"])
+
+/**
+ * What the kernel lets the process allocate, resident or not, over its limit of memory: a wall for what grows faster than
+ * the memory is looked at. Allocators and V8 hold more than they use.
+ */
+const dataBytesOf = (memoryBytes: number): number => 2 * memoryBytes + 2 ** 30
+
 /** One slot process as its node sees it. Callbacks, not effects: this is the hot path of every run and query. */
 export class SlotProcess {
   readonly id: string
@@ -31,45 +46,64 @@ export class SlotProcess {
   readonly ready: Promise<{ readonly ok: true } | { readonly ok: false; readonly how: string }>
   /** Resolves when the process is gone. */
   readonly exited: Promise<string>
+  readonly startedAt = performance.now()
   /** How the process ended; undefined while it lives. */
   ended: string | undefined
   /** Holders it has served. */
   served = 0
   /** A holder may have left something behind: it knows the folder, or called an operation that is not harmless. */
   used = false
+  /** Something went wrong that may have left more behind than a reset finds: it serves no other holder. */
+  isDoubtful = false
+  /** The limit that its holder went over. */
+  private limit: SlotFailure | undefined
+  private isKilled = false
+  private isGone = false
   private readonly harmless: ReadonlySet<string>
+  private readonly standing: ReadonlyArray<string>
   private readonly child: ChildProcess
+  private readonly hasLauncher: boolean
+  private ownPid: number | undefined
+  private readonly kernelKills = outOfMemoryKills()
   private request: { readonly id: number; readonly handlers: SlotRequest } | undefined
   private lastId = 0
   /** Kills the process when it does not stop after a cancel. */
   private grace: NodeJS.Timeout | undefined
   private tail = ""
 
-  constructor(options: SlotPoolOptions, id: string, folder: string, onOutput: (text: string) => void) {
+  constructor(
+    options: SlotPoolOptions,
+    wall: Wall,
+    id: string,
+    place: { readonly folder: string; readonly root: string },
+    onOutput: (text: string) => void,
+  ) {
+    const { folder } = place
     this.id = id
     this.folder = folder
     this.harmless = new Set([...(options.harmlessOps ?? []), resetOp])
-    for (const name of ["in", "out", "spill"]) mkdirSync(join(folder, name), { recursive: true, mode: 0o700 })
+    this.standing = options.standingFolders ?? []
+    slotFolders(folder, this.standing)
+    if (wall.parts.includes("user")) ownSlotFolder(folder, userOf(folder), this.standing)
     const limits: SlotLimits = {
       folder,
+      standingFolders: this.standing,
       memoryLimitBytes: options.memoryLimitBytes,
       spillLimitBytes: options.spillLimitBytes,
       threads: options.threads,
     }
-    // Nothing of the node's environment: it holds secrets.
-    const env = {
-      PATH: process.env.PATH ?? "",
-      HOME: folder,
-      TMPDIR: join(folder, "spill"),
-      TZ: "UTC",
-      LANG: "C.UTF-8",
-      RAT_SLOT: JSON.stringify(limits),
-    }
-    this.child = fork(options.entry, [], {
-      cwd: folder,
-      env,
-      execPath: process.execPath,
+    const memoryBytes = options.limits?.memoryBytes
+    const [command, ...args] = launchCommand(wall, {
+      ...place,
+      entry: fileURLToPath(options.entry),
       execArgv: [`--max-old-space-size=${heapMegabytes}`],
+      threads: options.threads,
+      ...(memoryBytes === undefined ? {} : { dataBytes: dataBytesOf(memoryBytes) }),
+    })
+    this.hasLauncher = hasLauncher(wall)
+    this.child = spawn(command, args, {
+      cwd: folder,
+      env: { ...slotEnvironment(folder), RAT_SLOT: JSON.stringify(limits) },
       serialization: "advanced",
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     })
@@ -88,27 +122,34 @@ export class SlotProcess {
       const request = this.request
       this.request = undefined
       clearTimeout(this.grace)
-      request?.handlers.died(how)
+      if (this.limit !== undefined) request?.handlers.failed(this.limit)
+      else request?.handlers.died(how)
       ending.resolve(how)
     }
     this.child.on("error", (error) => end(error.message))
-    this.child.on("exit", (code, signal) => end(signal ?? `exit code ${code}`))
+    this.child.on("exit", async (code, signal) => {
+      this.isGone = true
+      await Promise.race([closed, setTimeout(tailWaitMs)]) // its last words say why
+      end(this.howEnded(code, signal))
+    })
 
     this.ready = new Promise((resolve) => {
       this.child.on("message", (message: FromSlot) => {
         if (message.kind === "ready") resolve({ ok: true })
         else this.receive(message)
       })
-      this.exited.then(async (how) => {
-        await Promise.race([closed, setTimeout(tailWaitMs)])
+      this.exited.then((how) => {
         const said = this.tail.trim()
         resolve({ ok: false, how: said === "" ? how : `${how}: ${said}` })
       })
     })
   }
 
+  /** Id of the process that works, as this process sees it; the child may only have started it. */
   get pid(): number | undefined {
-    return this.child.pid
+    if (!this.hasLauncher) return this.child.pid
+    if (this.ownPid === undefined && this.child.pid !== undefined) this.ownPid = childOf(this.child.pid) ?? undefined
+    return this.ownPid
   }
 
   get busy(): boolean {
@@ -119,6 +160,10 @@ export class SlotProcess {
   start(op: string, args: unknown, handlers: SlotRequest): number {
     if (this.request !== undefined) throw new Error(`Slot ${this.id} already executes an operation.`)
     const id = ++this.lastId
+    if (this.limit !== undefined) {
+      handlers.failed(this.limit)
+      return id
+    }
     if (this.ended !== undefined) {
       handlers.died(this.ended)
       return id
@@ -141,7 +186,29 @@ export class SlotProcess {
     this.grace = globalThis.setTimeout(() => this.kill(), graceMs)
   }
 
+  /**
+   * The holder went over a limit. Its operation, and every later one, fails with this. Within `graceMs` the operation may
+   * end by itself; 0 kills the process at once.
+   */
+  exceed(limit: SlotFailure, graceMs: number): void {
+    if (this.limit !== undefined) return
+    this.limit = limit
+    this.isDoubtful = true
+    if (graceMs > 0 && this.request !== undefined) this.cancel(this.request.id, graceMs)
+    else this.kill()
+  }
+
   kill(): void {
+    this.isKilled = true
+    if (this.isGone) return
+    const pid = this.pid
+    // First the one that works: what started it ends with it, while the other way round it might live for a moment.
+    if (pid !== undefined && pid !== this.child.pid) {
+      try {
+        process.kill(pid, "SIGKILL")
+        return
+      } catch {} // it has just ended
+    }
     this.child.kill("SIGKILL")
   }
 
@@ -149,8 +216,24 @@ export class SlotProcess {
   async dispose(): Promise<void> {
     if (this.ended === undefined) this.kill()
     await this.exited
-    // What cannot be removed now is removed at the pool's next start.
-    await rm(this.folder, { recursive: true, force: true }).catch(() => {})
+    // What cannot be removed now is removed by a sweep.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 2 }).catch(() => {})
+  }
+
+  /** Removes what may be read. By the node: behind the wall the slot cannot. */
+  async emptyInputs(): Promise<void> {
+    emptyFolder(this.folder, "in", this.standing)
+  }
+
+  private howEnded(code: number | null, signal: NodeJS.Signals | null): string {
+    const how = signal ?? `exit code ${code}`
+    if (/JavaScript heap out of memory/.test(this.tail))
+      return `${how}, its ${heapMegabytes} MiB for JavaScript were full`
+    if (signal === "SIGKILL" && this.isKilled) return `${how}, it did not stop when it was told to`
+    if (signal === "SIGKILL" && outOfMemoryKills() > this.kernelKills)
+      return `${how}, the machine ran out of memory and the kernel chose this process`
+    if (signal === "SIGKILL") return `${how}, it was killed from outside`
+    return signal !== null && crashes.has(signal) ? `${how}, it crashed` : how
   }
 
   private send(message: ToSlot): void {
@@ -167,7 +250,16 @@ export class SlotProcess {
     }
     this.request = undefined
     clearTimeout(this.grace)
-    if (message.kind === "done") handlers.done(message.value)
-    else handlers.failed(message.error)
+    if (this.limit !== undefined) {
+      handlers.failed(this.limit)
+      return
+    }
+    if (message.kind === "done") {
+      handlers.done(message.value)
+      return
+    }
+    // What comes out of a slot is not trusted to have any form.
+    if (doubtful.has(String(message.error?.code))) this.isDoubtful = true
+    handlers.failed(message.error)
   }
 }

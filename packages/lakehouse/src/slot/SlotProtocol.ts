@@ -26,6 +26,8 @@ export interface SlotFailure {
 export interface SlotLimits {
   /** Its private folder with `in/`, `out/` and `spill/`. */
   readonly folder: string
+  /** See `SlotPoolOptions.standingFolders`. */
+  readonly standingFolders?: ReadonlyArray<string>
   /** For the engine, in bytes. */
   readonly memoryLimitBytes: number
   readonly spillLimitBytes: number
@@ -38,6 +40,11 @@ export const slotCodes = {
   cancelled: "cancelled",
   /** An unexpected error: a defect of the slot's code. */
   defect: "slot.defect",
+  /** The holder went over a limit of its slot, and was stopped from outside. */
+  memory: "limit.memory",
+  cpu: "limit.cpu",
+  disk: "limit.disk",
+  time: "limit.time",
 } as const
 
 /** The operation that every slot has: forget the last holder. */

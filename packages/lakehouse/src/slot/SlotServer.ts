@@ -1,5 +1,5 @@
-import { readdirSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { writeFileSync } from "node:fs"
+import { emptyFolder } from "./EmptyFolder.ts"
 import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, slotCodes, type ToSlot } from "./SlotProtocol.ts"
 
 /** Thrown by an operation: the holder gets it as `SlotOpFailed`, and the slot goes on. */
@@ -46,15 +46,13 @@ const failureOf = (error: unknown, signal: AbortSignal): SlotFailure => {
   return { code: slotCodes.defect, message: error instanceof Error ? error.message : String(error) }
 }
 
-/** Empties the slot's folders. The engine may still use what it spilled, so a slot that spilled is not trusted. */
-const emptyFolders = (folder: string): void => {
-  let hasSpilled = false
-  for (const name of ["in", "out", "spill"]) {
-    const entries = readdirSync(join(folder, name))
-    if (name === "spill" && entries.length > 0) hasSpilled = true
-    for (const entry of entries) rmSync(join(folder, name, entry), { recursive: true, force: true })
-  }
-  if (hasSpilled) throw new SlotError("slot.spilled", "The engine left files where it spills.")
+/**
+ * Empties the folders that the slot writes to; `in/` is its node's. The engine may still use what it spilled, so a slot that
+ * spilled is not trusted.
+ */
+const emptyFolders = ({ folder, standingFolders = [] }: SlotLimits): void => {
+  emptyFolder(folder, "out", standingFolders)
+  if (emptyFolder(folder, "spill", []) > 0) throw new SlotError("slot.spilled", "The engine left files where it spills.")
 }
 
 interface Running {
@@ -72,8 +70,12 @@ interface Running {
  */
 export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void => {
   const send = (message: FromSlot) => process.send?.(message)
-  // SIGKILL, because an orderly exit would first wait for the engine's threads.
-  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
+  // SIGKILL, because an orderly exit would first wait for the engine's threads. The first process of a namespace is spared
+  // by its own signals, but not by abort, which ends in a fault of the processor.
+  process.on("disconnect", () => {
+    process.kill(process.pid, "SIGKILL")
+    process.abort()
+  })
   // Ctrl-C reaches the whole process group; the node decides when its slots end.
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {})
   try {

@@ -5,13 +5,11 @@ import { SlotError, serveSlot } from "./SlotServer.ts"
 
 /** A slot that does everything a good or bad one may do, without an engine. Test support only. */
 serveSlot(async (limits) => {
-  if (readdirSync(join(limits.folder, "..")).includes("broken")) throw new Error("cannot start: the test said so")
   let interrupted = 0
   let isSpoilt = false
   return {
     ops: {
       echo: async (value: never) => value,
-      pid: async () => process.pid,
       environment: async () => process.env,
       arguments: async () => process.execArgv,
       fail: async () => {

@@ -1,10 +1,15 @@
-import { mkdirSync, readdirSync, rmSync } from "node:fs"
+import { mkdirSync } from "node:fs"
+import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { heldSlot } from "./HeldSlot.ts"
+import { ownMemory } from "./ProcessUsage.ts"
+import { makePoolFolder, sweepMs, sweepPoolFolders } from "./SlotFolders.ts"
 import { type SlotPool, type SlotPoolOptions, SlotsBusy } from "./SlotPool.ts"
 import { SlotProcess } from "./SlotProcess.ts"
 import { resetOp } from "./SlotProtocol.ts"
+import { noWall, type Wall, type WallMode, weaker } from "./SlotWall.ts"
+import { SlotWatch } from "./SlotWatch.ts"
 
 /** A slot that has not forgotten its holder after so long is replaced. */
 const resetLimitMs = 5_000
@@ -13,54 +18,114 @@ const resetLimitMs = 5_000
 const firstBackoffMs = 100
 const longestBackoffMs = 10_000
 
+/** Starts behind a wall that has never let a slot through, before a weaker one is tried. */
+const triesOfWall = 2
+
+/** Spare processes start after those that are needed at once. */
+const spareDelayMs = 2_000
+
+/** Age at which a process is replaced when nobody says: long enough to cost nothing, too short for a leak to grow. */
+const defaultAgeMs = 6 * 3_600_000
+
+/** Memory over that of its start that a process may keep between holders. */
+const defaultGrowthBytes = 512 * 2 ** 20
+
 type Waiter = (process: SlotProcess) => void
 
 /**
- * A pool of pre-forked slot processes. Invariants: `size` processes are alive or being started; a process serves one
- * holder at a time; a holder gets a slot that has forgotten the one before; a process that died, did not forget or
- * served `recycleAfter` holders is replaced, the last kind by a successor that is ready before it goes.
+ * A pool of pre-forked slot processes. Invariants: at most `size` are held; `size` and its spares are alive or being started;
+ * a process serves one holder at a time; a holder gets a slot that has forgotten the one before; a process that died, did
+ * not forget, is doubtful, or has grown old or large is replaced, the last kinds by a successor that is ready before it goes.
  */
-export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, never, Scope.Scope> =>
+export const makeWarmPool = (
+  options: SlotPoolOptions,
+  walls: { readonly mode: WallMode; readonly find: (folder: string) => Promise<Wall> },
+): Effect.Effect<SlotPool, never, Scope.Scope> =>
   Effect.gen(function* () {
     const run = Effect.runForkWith(yield* Effect.context<never>())
-    const log = (level: "Warn" | "Debug", message: string, fields: Record<string, unknown>) =>
-      run(
-        (level === "Warn" ? Effect.logWarning(message) : Effect.logDebug(message)).pipe(
-          Effect.annotateLogs({ pool: options.name, ...fields }),
-        ),
-      )
+    const log = (level: "Warn" | "Info" | "Debug", message: string, fields: Record<string, unknown>) => {
+      const effect = { Warn: Effect.logWarning, Info: Effect.logInfo, Debug: Effect.logDebug }[level](message)
+      run(effect.pipe(Effect.annotateLogs({ pool: options.name, ...fields })))
+    }
+    const { size, spares = 0, recycleAfterMs = defaultAgeMs, recycleGrowthBytes = defaultGrowthBytes, idleMs } = options
+    const watch = new SlotWatch({
+      limits: options.limits ?? {},
+      settings: options.limitSettings ?? {},
+      spillLimitBytes: options.spillLimitBytes,
+      graceMs: options.cancelGraceMs,
+    })
 
     const alive = new Set<SlotProcess>()
     const free: Array<SlotProcess> = []
+    const held = new Set<SlotProcess>()
     const waiting: Array<Waiter> = []
     /** Processes whose successor is being started, oldest first; and those that go as soon as they are free. */
     const retiring: Array<SlotProcess> = []
     const leaving = new Set<SlotProcess>()
+    /** Own memory of each process when it had just started. */
+    const firstMemory = new WeakMap<SlotProcess, number>()
+    /** Processes that there should be. */
+    let wanted = idleMs === undefined ? size : 0
     let isClosed = false
     let number = 0
     let replaced = 0
     let failedStarts = 0
+    let problem: string | null = null
+    let wall: Wall | undefined
+    let hasStarted = false
     const timers = new Set<NodeJS.Timeout>()
+    const after = (ms: number, act: () => void): NodeJS.Timeout => {
+      const timer = setTimeout(() => {
+        timers.delete(timer)
+        if (!isClosed) act()
+      }, ms)
+      timers.add(timer)
+      return timer
+    }
 
-    // Of this pool alone: pools are made at different times, and each empties its folder when it is made.
-    const folder = join(options.folder, options.name)
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    // What slots of a node that was killed left behind.
-    for (const entry of readdirSync(folder)) rmSync(join(folder, entry), { recursive: true, force: true })
+    mkdirSync(options.folder, { recursive: true, mode: 0o700 })
+    const folder = makePoolFolder(options.folder, options.name)
+    const root = join(folder, "root")
+    mkdirSync(root, { recursive: true, mode: 0o700 })
 
-    const start = (): void => {
-      if (isClosed) return
+    const sweep = (): void => {
+      sweepPoolFolders(options.folder, folder).then(
+        (removed) => {
+          if (removed.length > 0) log("Info", "Folders of slots whose node died were removed.", { folders: removed })
+        },
+        (error) => log("Warn", "Folders of slots could not be looked at.", { reason: String(error) }),
+      )
+    }
+
+    let isBackingOff = false
+    /** Starts what is missing. */
+    const supply = (): void => {
+      if (isClosed || wall === undefined || isBackingOff) return
+      const counted = () => alive.size - retiring.length - leaving.size
+      while (counted() < wanted) start(wall)
+    }
+
+    const start = (behind: Wall): void => {
       const name = String(++number)
       const id = `${options.name}/${name}`
-      const process = new SlotProcess(options, id, join(folder, name), (text) =>
+      const process = new SlotProcess(options, behind, id, { folder: join(folder, name), root }, (text) =>
         log("Debug", "slot output", { slot: id, output: text }),
       )
       alive.add(process)
       let isReady = false
       process.ready.then((outcome) => {
-        if (!outcome.ok) return
+        if (!outcome.ok || !alive.has(process)) return
         isReady = true
+        hasStarted = true
         failedStarts = 0
+        problem = null
+        const memory = process.pid === undefined ? null : ownMemory(process.pid)
+        if (memory !== null) firstMemory.set(process, memory)
+        const aged = after(recycleAfterMs, () => replace(process)).unref()
+        void process.exited.then(() => {
+          clearTimeout(aged)
+          timers.delete(aged)
+        })
         const predecessor = retiring.shift()
         if (predecessor !== undefined) retire(predecessor)
         offer(process)
@@ -70,25 +135,53 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
         if (isClosed || !alive.delete(process)) return
         remove(free, process)
         replaced++
-        if (remove(retiring, process) || leaving.delete(process)) return // its successor is there or on the way
-        if (isReady) {
-          log("Warn", "A slot ended and is replaced.", { slot: id, how })
-          start()
+        const isLeaving = remove(retiring, process) || leaving.delete(process)
+        if (isReady || isLeaving) {
+          if (!isLeaving && !process.isDoubtful) log("Warn", "A slot ended and is replaced.", { slot: id, how })
+          supply()
           return
         }
         const outcome = await process.ready
-        const wait = Math.min(firstBackoffMs * 2 ** failedStarts++, longestBackoffMs)
-        log("Warn", "A slot could not start and is tried again.", {
-          slot: id,
-          how: outcome.ok ? how : outcome.how,
-          retry_ms: wait,
-        })
-        const timer = setTimeout(() => {
-          timers.delete(timer)
-          start()
-        }, wait)
-        timers.add(timer)
+        failedToStart(id, behind, outcome.ok ? how : outcome.how)
       })
+    }
+
+    const failedToStart = (slot: string, behind: Wall, how: string): void => {
+      const wait = Math.min(firstBackoffMs * 2 ** failedStarts++, longestBackoffMs)
+      problem = `Slots of ${options.name} cannot start: ${how}`
+      log("Warn", "A slot could not start and is tried again.", { slot, how, retry_ms: wait })
+      isBackingOff = true
+      after(wait, async () => {
+        if (walls.mode === "auto" && !hasStarted && failedStarts >= triesOfWall && wall === behind) await lower(behind)
+        isBackingOff = false
+        supply()
+      })
+    }
+
+    /** Takes a weaker wall, if it is the wall's fault: only when a process without any does start. */
+    const lower = async (behind: Wall): Promise<void> => {
+      const next = weaker(behind)
+      if (next === null) return
+      const name = String(++number)
+      const bare = new SlotProcess(
+        options,
+        noWall,
+        `${options.name}/${name}`,
+        { folder: join(folder, name), root },
+        () => {},
+      )
+      const outcome = await bare.ready
+      await bare.dispose()
+      if (!outcome.ok || isClosed) return
+      wall = next
+      log("Warn", "Slots do not start behind their wall; a weaker one is tried.", { problem, wall: next.parts })
+    }
+
+    /** Has a process go when a successor is ready. */
+    const replace = (process: SlotProcess): void => {
+      if (!alive.has(process) || retiring.includes(process) || leaving.has(process)) return
+      retiring.push(process)
+      supply()
     }
 
     const retire = (process: SlotProcess): void => {
@@ -101,68 +194,141 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
 
     const leave = (process: SlotProcess): void => {
       leaving.delete(process)
+      remove(retiring, process)
       alive.delete(process)
       replaced++
       void process.dispose()
     }
 
+    /** Gives free processes to those who wait, the longest waiting first. */
     const offer = (process: SlotProcess): void => {
       if (process.ended !== undefined) return
-      const waiter = waiting.shift()
-      if (waiter === undefined) free.push(process)
-      else waiter(process)
+      free.push(process)
+      serve()
+      if (idleMs !== undefined && held.size === 0) rest(idleMs)
+    }
+
+    const serve = (): void => {
+      while (waiting.length > 0) {
+        const process = grab()
+        if (process === undefined) return
+        waiting.shift()?.(process)
+      }
+    }
+
+    const grab = (): SlotProcess | undefined => {
+      if (held.size >= size) return undefined
+      const process = free.pop()
+      if (process !== undefined) {
+        held.add(process)
+        watch.begin(process)
+      }
+      return process
     }
 
     const release = (process: SlotProcess): void => {
+      watch.end(process)
+      held.delete(process)
+      settle(process)
+      serve() // a spare may be free while this one forgets
+    }
+
+    /** Makes a process that was held free again, or has it replaced. */
+    const settle = (process: SlotProcess): void => {
       if (process.ended !== undefined || isClosed) return
       if (leaving.has(process)) {
         leave(process)
         return
       }
-      if (process.busy) {
-        process.kill() // a holder that went away without ending its operation
+      // Doubtful, or its holder went away without ending its operation.
+      if (process.isDoubtful || process.busy) {
+        discard(process)
         return
       }
-      if (++process.served === options.recycleAfter) {
-        retiring.push(process)
-        start()
-      }
+      if (++process.served === options.recycleAfter) replace(process)
       if (!process.used) {
         offer(process)
         return
       }
-      const limit = setTimeout(() => process.kill(), resetLimitMs)
-      const settled = () => clearTimeout(limit)
-      process.start(resetOp, undefined, {
-        event: () => {},
-        died: settled,
-        failed: (error) => {
-          settled()
-          log("Warn", "A slot could not be reset and is replaced.", { slot: process.id, reason: error.message })
-          process.kill()
-        },
-        done: () => {
-          settled()
-          process.used = false
-          if (leaving.has(process)) leave(process)
-          else offer(process)
-        },
+      void forget(process).then((reason) => {
+        if (process.ended !== undefined || isClosed) return
+        if (reason !== null) {
+          log("Warn", "A slot could not be reset and is replaced.", { slot: process.id, reason })
+          discard(process)
+          return
+        }
+        process.used = false
+        if (leaving.has(process)) {
+          leave(process)
+          return
+        }
+        const memory = process.pid === undefined ? null : ownMemory(process.pid)
+        if (memory !== null && memory - (firstMemory.get(process) ?? memory) > recycleGrowthBytes) replace(process)
+        offer(process)
+      })
+    }
+
+    /** Ends a process; what takes its place starts before it has ended. */
+    const discard = (process: SlotProcess): void => {
+      leave(process)
+      supply()
+    }
+
+    /** Has a process forget its holder; answers with what went wrong. */
+    const forget = async (process: SlotProcess): Promise<string | null> => {
+      const reset = new Promise<string | null>((resolve) => {
+        const limit = setTimeout(() => resolve(`it took longer than ${resetLimitMs} ms`), resetLimitMs)
+        const end = (reason: string | null) => {
+          clearTimeout(limit)
+          resolve(reason)
+        }
+        process.start(resetOp, undefined, {
+          event: () => {},
+          died: end,
+          failed: (error) => end(error.message),
+          done: () => end(null),
+        })
+      })
+      const emptied = process.emptyInputs().then(
+        () => null,
+        (error) => String(error),
+      )
+      return (await reset) ?? (await emptied)
+    }
+
+    let resting: NodeJS.Timeout | undefined
+    /** Ends the process of a pool on demand that nobody has asked for in a while. */
+    const rest = (ms: number): void => {
+      clearTimeout(resting)
+      resting = after(ms, () => {
+        if (held.size > 0 || waiting.length > 0) return
+        wanted = 0
+        for (const process of [...free]) retire(process)
       })
     }
 
     const take = Effect.callback<SlotProcess, SlotsBusy>((resume) => {
-      const ready = free.pop()
+      if (wanted === 0) wanted = size
+      supply()
+      const ready = grab()
       if (ready !== undefined) return resume(Effect.succeed(ready))
-      if (waiting.length >= options.maxWaiting)
-        return resume(Effect.fail(new SlotsBusy({ pool: options.name, waiting: waiting.length })))
+      const busy = () => new SlotsBusy({ pool: options.name, waiting: waiting.length })
+      if (waiting.length >= options.maxWaiting) return resume(Effect.fail(busy()))
       let given: SlotProcess | undefined
+      let patience: NodeJS.Timeout | undefined
       const waiter = (process: SlotProcess) => {
+        clearTimeout(patience)
         given = process
         resume(Effect.succeed(process))
       }
       waiting.push(waiter)
+      if (options.maxWaitMs !== undefined)
+        patience = after(options.maxWaitMs, () => {
+          if (remove(waiting, waiter)) resume(Effect.fail(busy()))
+        })
       return Effect.sync(() => {
-        if (!remove(waiting, waiter) && given !== undefined) offer(given)
+        clearTimeout(patience)
+        if (!remove(waiting, waiter) && given !== undefined) release(given)
       })
     })
 
@@ -170,10 +336,22 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
       Effect.promise(async () => {
         isClosed = true
         for (const timer of timers) clearTimeout(timer)
+        clearInterval(sweeping)
         await Promise.all([...alive].map((process) => process.dispose()))
+        await rm(folder, { recursive: true, force: true, maxRetries: 2 }).catch(() => {}) // a sweep finds it
       }),
     )
-    for (let index = 0; index < options.size; index++) start()
+    const sweeping = setInterval(sweep, sweepMs).unref()
+    sweep()
+    void walls.find(options.folder).then((found) => {
+      wall = found
+      supply()
+      if (spares > 0 && idleMs === undefined)
+        after(spareDelayMs, () => {
+          wanted += spares
+          supply()
+        })
+    })
 
     return {
       acquire: Effect.acquireRelease(take, (process) => Effect.sync(() => release(process)), {
@@ -183,10 +361,12 @@ export const makeWarmPool = (options: SlotPoolOptions): Effect.Effect<SlotPool, 
         Effect.withSpan("SlotPool.acquire", { attributes: { pool: options.name } }),
       ),
       stats: Effect.sync(() => ({
-        size: options.size,
-        free: free.length,
+        size,
+        free: Math.min(free.length, size - held.size),
         waiting: waiting.length,
         replaced,
+        wall: wall?.parts ?? [],
+        problem,
       })),
     }
   })

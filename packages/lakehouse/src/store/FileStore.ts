@@ -7,8 +7,7 @@ import { makeFolder, takeOverFile, writeFile } from "./DurableFile.ts"
 import { checkKey, checkPrefix, compareKeys } from "./ObjectKey.ts"
 import { locationsBelow } from "./ObjectLocation.ts"
 import { ObjectExists, type ObjectInfo, ObjectNotFound, ObjectStore, type StoreUnavailable } from "./ObjectStore.ts"
-import { makeResilience, type StoreFault } from "./Resilience.ts"
-import { defaultTimeouts, type StoreTimeouts } from "./StoreTimeouts.ts"
+import { makeResilience, type StoreFault, type StoreTimeouts } from "./Resilience.ts"
 
 export interface FileStoreOptions {
   /** Folder of the objects; made when missing. The object `a/b` is the file `<root>/a/b`, read-only. */
@@ -74,8 +73,8 @@ const make = Effect.fnUntraced(function* (
   options: FileStoreOptions,
 ): Effect.fn.Return<ObjectStore["Service"], StoreUnavailable, Scope.Scope> {
   const root = resolve(options.root)
-  const { metadata, data } = options.timeouts ?? defaultTimeouts
-  const { call, circuit } = yield* makeResilience({ endpoint: `file:${root}` })
+  const { call, circuit, timeouts } = yield* makeResilience({ endpoint: `file:${root}`, timeouts: options.timeouts })
+  const { metadata, data } = timeouts
   const pathOf = (key: string) => join(root, key)
   const temporary = () => join(root, temporaryFolder, randomUUID())
 

@@ -1,4 +1,5 @@
 import { Context, type Effect, Schema, type Stream } from "effect"
+import type { CircuitState } from "../outbound/Circuit.ts"
 
 export class ObjectNotFound extends Schema.TaggedError<ObjectNotFound>()("ObjectNotFound", { key: Schema.String }) {
   override get message() {
@@ -17,14 +18,14 @@ export class ObjectExists extends Schema.TaggedError<ObjectExists>()("ObjectExis
 export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>()("StoreUnavailable", {
   key: Schema.String,
   reason: Schema.String,
+  /** The store is at fault and may come back by itself, so that waiting makes sense; not with a full disk or a wrong password. */
+  isOutage: Schema.optional(Schema.Boolean),
   cause: Schema.optional(Schema.Defect()),
 }) {
   override get message() {
     return `The object store could not be used for "${this.key}": ${this.reason}`
   }
 }
-
-export type CircuitState = "closed" | "open" | "half_open"
 
 export interface ObjectInfo {
   readonly key: string

@@ -1,7 +1,10 @@
-import { Cause, Clock, Data, Duration, Effect, Exit, Option, Schedule, type Scope, Stream } from "effect"
-import { CircuitBreaker } from "effect/persistence"
-import { type CircuitState, ObjectExists, ObjectNotFound, StoreUnavailable } from "./ObjectStore.ts"
-import { countRequest, countRetry, type StoreOutcome, setCircuitState } from "./StoreMetrics.ts"
+import { Cause, Clock, Data, type Duration, Effect, Exit, Option, type Scope } from "effect"
+import type { CircuitState } from "../outbound/Circuit.ts"
+import { DependencyUnavailable, Outbound, outbound } from "../outbound/Outbound.ts"
+import type { OutboundPolicy } from "../outbound/OutboundPolicy.ts"
+import { type Verdict, verdicts } from "../outbound/Verdict.ts"
+import { ObjectExists, ObjectNotFound, StoreUnavailable } from "./ObjectStore.ts"
+import { countRequest, type StoreOutcome } from "./StoreMetrics.ts"
 
 /**
  * One try failed. `reason` is a sentence for people: what happened and what to do. `transient`: another try may succeed.
@@ -15,18 +18,27 @@ export class StoreFault extends Data.TaggedError("StoreFault")<{
   readonly cause?: unknown
 }> {}
 
+/** Deadlines of one try. */
+export interface StoreTimeouts {
+  /** Calls that carry no bytes of objects: head, list, remove, probes. */
+  readonly metadata: Duration.Duration
+  /** Calls that carry bytes: an object, or one part of a large one. */
+  readonly data: Duration.Duration
+}
+
 export interface StoreCall {
   /** Word for metrics: `get`, `put`, … */
   readonly op: string
   readonly key: string
   /** Of each try. */
   readonly deadline: Duration.Duration
-  /** Further tries; 3 unless told. */
+  /** Further tries, instead of the policy's. */
   readonly retries?: number
 }
 
-/** Around every call that leaves the process: deadline per try, then retry, then circuit breaker, then metrics. */
+/** Calls to one object store under the policy of `object_store`; what they fail with is what callers of a store handle. */
 export interface Resilience {
+  readonly timeouts: StoreTimeouts
   readonly call: <A, E, R>(
     call: StoreCall,
     attempt: Effect.Effect<A, E | StoreFault, R>,
@@ -34,96 +46,51 @@ export interface Resilience {
   readonly circuit: Effect.Effect<CircuitState>
 }
 
-const words = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
-
 // Capturing a stack costs more than all the rest of a cheap call.
 const noStack = { captureStackTrace: false }
-
-const inSeconds = (duration: Duration.Duration) => `${Math.ceil(Duration.toMillis(duration) / 100) / 10} s`
 
 export interface ResilienceOptions {
   /** Names the circuit: a host, or a folder. Appears in metrics and messages. */
   readonly endpoint: string
-  /** Delay before the second try; doubles with each further one, with jitter. */
-  readonly firstDelay?: Duration.Input
-  /** Failed calls (not tries) in a row that open the circuit. */
-  readonly failuresToOpen?: number
-  /** How long the circuit stays open the first time; doubles while the endpoint stays away, up to 30 s. */
-  readonly openFor?: Duration.Input
+  /** Instead of the policy's. */
+  readonly timeouts?: StoreTimeouts | undefined
+  readonly limits?: Partial<OutboundPolicy> | undefined
 }
+
+const verdictOf = (error: unknown): Verdict =>
+  error instanceof StoreFault ? { retry: error.transient, health: error.outage ? "down" : "unknown" } : verdicts.answer
+
+const outcomeOf = (error: unknown): StoreOutcome =>
+  error instanceof ObjectNotFound ? "not_found" : error instanceof ObjectExists ? "exists" : "unavailable"
 
 export const makeResilience = Effect.fnUntraced(function* (
   options: ResilienceOptions,
 ): Effect.fn.Return<Resilience, never, Scope.Scope> {
-  const { endpoint, firstDelay = "100 millis" } = options
-  const breaker = yield* CircuitBreaker.make({
-    tripPolicy: CircuitBreaker.consecutive(options.failuresToOpen ?? 5),
-    openDuration: Schedule.min([Schedule.exponential(options.openFor ?? "1 second"), Schedule.spaced("30 seconds")]),
-  }).pipe(Effect.provide(CircuitBreaker.layerStoreMemory()))
-  yield* setCircuitState(endpoint, "closed")
-  yield* breaker.transitions.pipe(
-    Stream.runForEach(({ to, from }) =>
-      Effect.andThen(
-        setCircuitState(endpoint, words[to]),
-        to === "Open" && from === "Closed"
-          ? Effect.logWarning("Object store circuit opened").pipe(Effect.annotateLogs({ endpoint }))
-          : to === "Closed"
-            ? Effect.logInfo("Object store circuit closed").pipe(Effect.annotateLogs({ endpoint }))
-            : Effect.void,
-      ),
-    ),
-    Effect.forkScoped({ startImmediately: true }),
-  )
+  const { endpoint } = options
+  const dependency = yield* outbound({
+    dependency: "object_store",
+    endpoint,
+    verdict: verdictOf,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  })
 
-  // What the circuit last suffered from, so that callers who are refused learn the real reason.
-  let lastOutage = "no answer."
-
-  /** An answer such as "not there" shows a healthy endpoint. Interruption alone never gets here. */
-  const classify = <A, E>(exit: Exit.Exit<A, E | StoreFault>): CircuitBreaker.Outcome => {
-    const fault = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.findErrorOption(exit.cause)) : undefined
-    if (!(fault instanceof StoreFault)) return CircuitBreaker.success
-    if (!fault.outage) return CircuitBreaker.ignored
-    lastOutage = fault.reason
-    return CircuitBreaker.failure()
-  }
-
-  const unavailable = <E>(key: string, error: E | StoreFault | CircuitBreaker.CircuitBreakerError) => {
-    if (error instanceof StoreFault) return new StoreUnavailable({ key, reason: error.reason, cause: error.cause })
-    if (error instanceof CircuitBreaker.CircuitBreakerError) {
-      const wait =
-        error.reason._tag === "CircuitOpen" ? ` The next try is in ${inSeconds(error.reason.retryAfter)}.` : ""
-      const reason = `calls to ${endpoint} are held back after repeated failures, the last one being: ${lastOutage}${wait}`
-      return new StoreUnavailable({ key, reason })
+  const unavailable = <E>(key: string, error: E | StoreFault | DependencyUnavailable) => {
+    if (error instanceof StoreFault) {
+      return new StoreUnavailable({ key, reason: error.reason, isOutage: error.outage, cause: error.cause })
+    }
+    if (error instanceof DependencyUnavailable) {
+      const detail = error.reason === "refused" ? error.detail.replace(/^calls/, `calls to ${endpoint}`) : error.detail
+      return new StoreUnavailable({ key, reason: detail, isOutage: true })
     }
     return error as Exclude<E, StoreFault>
   }
 
-  const outcomeOf = (error: unknown): StoreOutcome =>
-    error instanceof ObjectNotFound ? "not_found" : error instanceof ObjectExists ? "exists" : "unavailable"
-
   const call: Resilience["call"] = <A, E, R>(
-    { op, key, deadline, retries = 3 }: StoreCall,
+    { op, key, deadline, retries }: StoreCall,
     attempt: Effect.Effect<A, E | StoreFault, R>,
   ) =>
     Effect.flatMap(Clock.currentTimeMillis, (startedAt) =>
-      attempt.pipe(
-        Effect.timeoutOrElse({
-          duration: deadline,
-          orElse: () =>
-            Effect.fail(
-              new StoreFault({ reason: `no answer within ${inSeconds(deadline)}.`, transient: true, outage: true }),
-            ),
-        }),
-        Effect.retry({
-          while: (error) => error instanceof StoreFault && error.transient,
-          // Tries that hang use up the patience for more of them: none starts once retrying has lasted a deadline.
-          schedule: Schedule.exponential(firstDelay).pipe(
-            Schedule.jittered,
-            Schedule.upTo({ times: retries, duration: deadline }),
-            Schedule.tap(() => countRetry(op)),
-          ),
-        }),
-        breaker.execute({ key: endpoint, classify }),
+      dependency.call(op, attempt, { deadline, ...(retries === undefined ? {} : { retries }) }).pipe(
         Effect.mapError((error) => unavailable(key, error)),
         Effect.onExit((exit) =>
           Effect.flatMap(Clock.currentTimeMillis, (endedAt) =>
@@ -142,5 +109,13 @@ export const makeResilience = Effect.fnUntraced(function* (
         Effect.withSpan(`ObjectStore.${op}`, { attributes: { "store.key": key, "store.endpoint": endpoint } }, noStack),
       ),
     )
-  return { call, circuit: Effect.map(Effect.orDie(breaker.state(endpoint)), ({ _tag }) => words[_tag]) }
+  const { policies } = yield* Outbound
+  return {
+    timeouts: options.timeouts ?? {
+      metadata: policies.object_store.deadline,
+      data: policies.object_store.dataDeadline,
+    },
+    call,
+    circuit: Effect.sync(() => dependency.circuit.state),
+  }
 })

@@ -1,10 +1,9 @@
 import type { S3Client } from "@aws-sdk/client-s3"
 import { Effect, type Scope } from "effect"
 import { ObjectNotFound } from "./ObjectStore.ts"
-import { makeResilience, type Resilience, type StoreFault } from "./Resilience.ts"
+import { makeResilience, type Resilience, type StoreFault, type StoreTimeouts } from "./Resilience.ts"
 import { isMissingObject, nameOf, type S3Place, s3Fault } from "./S3Fault.ts"
 import { clientCredentials, type S3Settings } from "./S3Settings.ts"
-import { defaultTimeouts, type StoreTimeouts } from "./StoreTimeouts.ts"
 
 type Sdk = typeof import("@aws-sdk/client-s3")
 
@@ -48,7 +47,11 @@ export const connect = Effect.fnUntraced(function* (
     bucket,
     region,
   }
-  const resilience = yield* makeResilience({ ...settings.resilience, endpoint: place.endpoint })
+  const resilience = yield* makeResilience({
+    endpoint: place.endpoint,
+    timeouts: settings.timeouts,
+    limits: settings.limits,
+  })
 
   const send: S3Connection["send"] = (step) =>
     Effect.tryPromise({ try: (signal) => step(client, signal), catch: (thrown) => s3Fault(place, thrown) })
@@ -79,5 +82,5 @@ export const connect = Effect.fnUntraced(function* (
     }
   })
 
-  return { sdk, place, timeouts: settings.timeouts ?? defaultTimeouts, resilience, send, sendFor, ensureBucket }
+  return { sdk, place, timeouts: resilience.timeouts, resilience, send, sendFor, ensureBucket }
 })

@@ -1,6 +1,6 @@
 import { Redacted } from "effect"
-import type { ResilienceOptions } from "./Resilience.ts"
-import type { StoreTimeouts } from "./StoreTimeouts.ts"
+import type { OutboundPolicy } from "../outbound/OutboundPolicy.ts"
+import type { StoreTimeouts } from "./Resilience.ts"
 
 export interface S3Settings {
   /** URL of a server that speaks the S3 protocol, addressed in path style; absent: AWS. */
@@ -14,12 +14,14 @@ export interface S3Settings {
     readonly secretKey: Redacted.Redacted
     readonly sessionToken?: Redacted.Redacted
   }
+  /** Instead of those of the policy. */
   readonly timeouts?: StoreTimeouts
   /** Folder for local copies and the most bytes they may take. */
   readonly cache: { readonly folder: string; readonly maxBytes: number }
   /** Objects above this travel in parts of this size (S3 wants at least 5 MiB); 8 MiB unless told. */
   readonly partBytes?: number
-  readonly resilience?: Omit<ResilienceOptions, "endpoint">
+  /** Limits that differ from the policy. */
+  readonly limits?: Partial<OutboundPolicy>
 }
 
 /** Credentials as the SDK takes them; nothing where there are none: then it asks the machine. */

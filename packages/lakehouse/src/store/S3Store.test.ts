@@ -39,7 +39,7 @@ const storeAt = Effect.fnUntraced(function* (endpoint: string, timeouts = deadli
       timeouts,
       cache: { folder: cacheFolder, maxBytes: 64 << 20 },
       partBytes,
-      resilience: { firstDelay: "5 millis", failuresToOpen: 4, openFor: "150 millis" },
+      limits: { firstDelay: Duration.millis(5), failuresToOpen: 4, openFor: Duration.millis(150) },
     }),
   )
   return { store: Context.get(context, ObjectStore), cacheFolder }

@@ -1,10 +1,10 @@
 import { join } from "node:path"
 import { Config, Duration, Effect, Layer, Option, Schema } from "effect"
+import { Outbound } from "../outbound/Outbound.ts"
 import { FileStore } from "./FileStore.ts"
 import type { ObjectStore, StoreUnavailable } from "./ObjectStore.ts"
 import type { S3Settings } from "./S3Settings.ts"
 import { S3Store } from "./S3Store.ts"
-import { defaultTimeouts } from "./StoreTimeouts.ts"
 
 export class StoreMisconfigured extends Schema.TaggedError<StoreMisconfigured>()("StoreMisconfigured", {
   setting: Schema.String,
@@ -23,6 +23,7 @@ export class StoreMisconfigured extends Schema.TaggedError<StoreMisconfigured>()
  * (60s), S3_CACHE_BYTES (10 GiB: room for local copies of objects). Without keys: what the machine offers (roles, profiles).
  */
 const storeConfig = Config.all({
+  folder: Config.option(Config.NonEmptyString("RAT_STORE")),
   endpoint: Config.option(Config.NonEmptyString("S3_ENDPOINT")),
   bucket: Config.option(Config.NonEmptyString("S3_BUCKET")),
   accessKey: Config.option(Config.Redacted("S3_ACCESS_KEY")),
@@ -72,6 +73,7 @@ const settingsOf = Effect.fnUntraced(function* (
   config: Config.Success<typeof storeConfig>,
   cacheFolder: string,
 ): Effect.fn.Return<S3Settings, StoreMisconfigured> {
+  const { policies } = yield* Outbound
   const { accessKey, secretKey, sessionToken } = config
   if (Option.isSome(accessKey) !== Option.isSome(secretKey)) {
     const [missing, present] = Option.isSome(accessKey)
@@ -97,8 +99,8 @@ const settingsOf = Effect.fnUntraced(function* (
         }
       : {}),
     timeouts: {
-      metadata: yield* timeOf("S3_METADATA_TIMEOUT", config.metadata, defaultTimeouts.metadata),
-      data: yield* timeOf("S3_DATA_TIMEOUT", config.data, defaultTimeouts.data),
+      metadata: yield* timeOf("S3_METADATA_TIMEOUT", config.metadata, policies.object_store.deadline),
+      data: yield* timeOf("S3_DATA_TIMEOUT", config.data, policies.object_store.dataDeadline),
     },
     cache: { folder: cacheFolder, maxBytes: config.cacheBytes },
   }
@@ -115,7 +117,7 @@ export const StoreConfig = {
         ? null
         : yield* settingsOf(config, join(options.dataFolder, "cache"))
     }),
-  /** The store that the environment asks for; files live in `<dataFolder>/store`, copies of S3 objects in `<dataFolder>/cache`. */
+  /** The store that the environment asks for; files live in RAT_STORE or `<dataFolder>/store`, copies of S3 objects in `<dataFolder>/cache`. */
   layerFromConfig: (options: {
     readonly dataFolder: string
   }): Layer.Layer<ObjectStore, StoreUnavailable | StoreMisconfigured | Config.ConfigError> =>
@@ -123,7 +125,7 @@ export const StoreConfig = {
       Effect.gen(function* () {
         const config = yield* storeConfig
         return Option.isNone(config.endpoint) && Option.isNone(config.bucket)
-          ? FileStore.layer({ root: join(options.dataFolder, "store") })
+          ? FileStore.layer({ root: Option.getOrElse(config.folder, () => join(options.dataFolder, "store")) })
           : S3Store.layer(yield* settingsOf(config, join(options.dataFolder, "cache")))
       }),
     ),

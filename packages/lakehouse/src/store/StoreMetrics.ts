@@ -1,6 +1,5 @@
 import { Effect, Metric } from "effect"
 import { labelled } from "../telemetry/Labelled.ts"
-import type { CircuitState } from "./ObjectStore.ts"
 
 /** How a call to the object store ended. `unavailable` is the only one that hurts. */
 export type StoreOutcome = "ok" | "not_found" | "exists" | "unavailable" | "interrupted"
@@ -17,29 +16,13 @@ const duration = labelled<"op", number, unknown>(
     boundaries: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
   }),
 )
-const retries = labelled<"op", number, unknown>(
-  Metric.counter("rat_store_retries_total", { description: "Tries after the first", incremental: true }),
-)
-const circuit = labelled<"endpoint", number, unknown>(
-  Metric.gauge("rat_circuit_state", {
-    description: "State of the circuit breaker of an endpoint: 0 closed, 1 half open, 2 open",
-  }),
-)
 const cacheBytes = Metric.gauge("rat_store_cache_bytes", { description: "Bytes of local copies of objects" })
 const lookups = labelled<"result", number, unknown>(
   Metric.counter("rat_store_cache_lookups_total", { description: "Look-ups of local copies", incremental: true }),
 )
 
-const circuitValue: { readonly [S in CircuitState]: number } = { closed: 0, half_open: 1, open: 2 }
-
 export const countRequest = (op: string, outcome: StoreOutcome, durationMs: number): Effect.Effect<void> =>
   Effect.andThen(Metric.update(requests({ op, outcome }), 1), Metric.update(duration({ op }), durationMs / 1000))
-
-export const countRetry = (op: string): Effect.Effect<void> => Metric.update(retries({ op }), 1)
-
-/** Also for circuits of other destinations: `endpoint` names them apart. */
-export const setCircuitState = (endpoint: string, state: CircuitState): Effect.Effect<void> =>
-  Metric.update(circuit({ endpoint }), circuitValue[state])
 
 export const setCacheBytes = (bytes: number): Effect.Effect<void> => Metric.update(cacheBytes, bytes)
 

@@ -1,5 +1,5 @@
-import type { ClaimedRun, RunId } from "@rat/domain"
-import { Cause, Clock, Effect, Exit, Fiber, Latch, Schedule, Scope, Stream } from "effect"
+import { type ClaimedRun, HandOver, type RunId } from "@rat/domain"
+import { Cause, Clock, Effect, Exit, Fiber, Latch, Option, Schedule, Scope, Stream } from "effect"
 import { untilReached } from "../phase/ControlCall.ts"
 import { makePhaseClock } from "../phase/PhaseClock.ts"
 import { makeRunLog } from "../phase/RunLog.ts"
@@ -26,6 +26,8 @@ const quickMs = 20
 const aheadPerSlot = 2
 /** A run that was claimed ahead and gets no slot for this long is given back: another node may have one. */
 const aheadWait = "250 millis"
+/** How long a node that stops tries to give a run back. */
+const handOverPatience = "5 seconds"
 /** Weight of the newest run in the average. */
 const newest = 0.2
 /** Cancels that came before their run did. */
@@ -37,8 +39,11 @@ interface Work {
   readonly hasTurn: boolean
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   /** Why it is being stopped. */
-  stop: "cancelled" | "lost" | undefined
+  stop: StopReason | undefined
 }
+
+/** `drained`: the node stops, and another one goes on. */
+type StopReason = "cancelled" | "lost" | "drained"
 
 /**
  * Pulls runs as slots become free and executes them until the scope closes. Woken by control's signals; claims again
@@ -66,7 +71,7 @@ export const claimRuns = Effect.gen(function* () {
     go.openUnsafe()
   }
 
-  const stop = (runId: RunId, reason: "cancelled" | "lost") =>
+  const stop = (runId: RunId, reason: StopReason) =>
     Effect.suspend(() => {
       const work = active.get(runId)
       if (work === undefined) {
@@ -107,6 +112,8 @@ export const claimRuns = Effect.gen(function* () {
       log,
       clock: makePhaseClock(log.enter),
       quality: [],
+      progress: null,
+      confirm: leases.confirm(lease),
       slotFree: (isFree) => {
         if (isFree === !holdsSlot) return
         holdsSlot = !isFree
@@ -146,6 +153,23 @@ export const claimRuns = Effect.gen(function* () {
       log.add("warn", "Run cancelled by user")
       yield* untilReached(control.Stopped({ lease, phases: attempt.clock.timings(), logs: log.rest() })).pipe(
         Effect.catchTag("ControlUnreachable", () => Effect.logWarning("Control could not be told that a run stopped")),
+      )
+    } else if (work.stop === "drained") {
+      log.add("info", "The node stops: the run goes on elsewhere")
+      const handOver = new HandOver({
+        phase: attempt.clock.current(),
+        phases: attempt.clock.timings(),
+        logs: log.rest(),
+        checkpoint: attempt.progress?.checkpoint() ?? null,
+      })
+      yield* untilReached(control.Release({ lease, handOver })).pipe(
+        Effect.timeoutOption(handOverPatience),
+        Effect.catchTag("ControlUnreachable", () => Effect.succeedNone),
+        Effect.tap((told) =>
+          Option.isSome(told)
+            ? Effect.void
+            : Effect.logWarning("A run could not be handed over; another node takes it when its lease expires"),
+        ),
       )
     } else if (!Cause.hasInterrupts(exit.cause)) {
       yield* Effect.logError("A run ended unexpectedly", exit.cause)
@@ -206,7 +230,11 @@ export const claimRuns = Effect.gen(function* () {
     }
     // Before asking: a wake that comes while control looks must not be lost.
     mayHaveWork = false
-    const claimed = yield* control.Claim({ node: config.node, limit })
+    const claimed = yield* control.Claim({
+      node: config.node,
+      limit,
+      ahead: limit - Math.min(limit, Math.max(0, free)),
+    })
     if (claimed.length === limit) look()
     yield* Effect.forEach(claimed, start, { discard: true })
   }).pipe(
@@ -227,12 +255,20 @@ export const claimRuns = Effect.gen(function* () {
     Effect.retry(reconnect),
   )
 
+  /** Gives back what did not end in time; what begins to end just now may do so. */
+  const handOver = Effect.suspend(() =>
+    Effect.forEach([...active.keys()], (runId) => stop(runId, "drained"), { discard: true }),
+  ).pipe(Effect.andThen(idle.await))
+
   // The order is that of the stop, backwards: no new claims, then the runs in hand end, then leases and signals.
   yield* Effect.forkScoped(leases.keep)
   yield* Effect.forkScoped(signals)
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(safetyTick), Effect.sync(look))))
   yield* Effect.addFinalizer((exit) =>
-    Effect.andThen(Effect.timeoutOption(idle.await, `${config.drainSeconds} seconds`), Scope.close(runs, exit)),
+    Effect.timeoutOption(idle.await, `${config.drainSeconds} seconds`).pipe(
+      Effect.andThen(handOver),
+      Effect.andThen(Scope.close(runs, exit)),
+    ),
   )
   yield* Effect.forkScoped(claim)
 })

@@ -24,7 +24,7 @@ import {
   ZoneListing,
 } from "@rat/domain"
 import { Catalog, ObjectStore } from "@rat/lakehouse"
-import { Context, DateTime, Deferred, Duration, Effect, Layer, Queue, Stream } from "effect"
+import { Context, DateTime, Deferred, Duration, Effect, Layer, Queue, type Schema, Stream } from "effect"
 import { RpcTest } from "effect/rpc"
 import { RunControl } from "./RunControl.ts"
 
@@ -45,6 +45,7 @@ interface Entry {
   token: bigint
   /** Whether an attempt holds it now. */
   isHeld: boolean
+  checkpoint: Schema.Json | null
 }
 
 export interface TestPipeline {
@@ -127,6 +128,7 @@ const make = (leaseTime: Duration.Duration) =>
             entry.isHeld = true
             return new ClaimedRun({
               ...entry.claimed,
+              checkpoint: entry.checkpoint,
               lease: new Lease({
                 runId: entry.runId,
                 attempt: entry.attempt,
@@ -136,11 +138,13 @@ const make = (leaseTime: Duration.Duration) =>
             })
           })
         }),
-      Release: ({ lease }) =>
+      Release: ({ lease, handOver }) =>
         Effect.sync(() => {
           calls.push("Release")
           const entry = entries.get(lease.runId)
           if (!entry?.isHeld || entry.token !== lease.fencingToken) return
+          entry.checkpoint = handOver?.checkpoint ?? entry.checkpoint
+          entry.logs.push(...(handOver?.logs ?? []))
           entry.attempt--
           enqueue(entry)
         }),
@@ -157,9 +161,10 @@ const make = (leaseTime: Duration.Duration) =>
             expiresAt: DateTime.addDuration(DateTime.nowUnsafe(), leaseTime),
           }
         }),
-      Report: ({ lease, phase, logs }) =>
+      Report: ({ lease, phase, logs, checkpoint }) =>
         Effect.map(held(lease), (entry) => {
           calls.push("Report")
+          if (checkpoint !== undefined) entry.checkpoint = checkpoint
           if (phase !== null) entry.phases.push(phase)
           entry.logs.push(...logs)
         }),
@@ -224,6 +229,7 @@ const make = (leaseTime: Duration.Duration) =>
         attempt: 0,
         token: 0n,
         isHeld: false,
+        checkpoint: null,
         claimed: {
           kind,
           namespace,

@@ -42,10 +42,10 @@ export const withFaults = Layer.effectContext(
         Catalog,
         Catalog.of({
           ...catalog,
-          createBranch: (...args) => Effect.andThen(before("createBranch"), catalog.createBranch(...args)),
+          holdBranch: (...args) => Effect.andThen(before("createBranch"), catalog.holdBranch(...args)),
           table: (...args) => Effect.andThen(before("readTable"), catalog.table(...args)),
-          commit: (...args) =>
-            Effect.andThen(before("lateCommit"), catalog.commit(...args)).pipe(
+          commitHeld: (...args) =>
+            Effect.andThen(before("lateCommit"), catalog.commitHeld(...args)).pipe(
               Effect.uninterruptible,
               (late) => Effect.andThen(before("commit"), late),
               Effect.tap(() => before("committed")),

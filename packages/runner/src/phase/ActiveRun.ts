@@ -1,6 +1,8 @@
 import type { ClaimedRun, RefName, RunTarget, TableKey } from "@rat/domain"
+import type { Patience } from "./Patience.ts"
 import type { PhaseClock } from "./PhaseClock.ts"
 import type { RunLog } from "./RunLog.ts"
+import type { RunProgress } from "./RunProgress.ts"
 
 /** One attempt of a run of a pipeline, while it is being executed. */
 export interface ActiveRun {
@@ -11,6 +13,8 @@ export interface ActiveRun {
   readonly branch: RefName
   /** How often the attempt has begun again because main had moved; names of files hold it. */
   readonly round: number
+  readonly progress: RunProgress
+  readonly patiently: Patience
   readonly log: RunLog
   readonly clock: PhaseClock
 }

@@ -1,18 +1,35 @@
-import { mainRef } from "@rat/domain"
-import { Catalog } from "@rat/lakehouse"
+import { LeaseLost, mainRef, RefName } from "@rat/domain"
+import { BranchHeld, Catalog } from "@rat/lakehouse"
 import { Effect } from "effect"
 import type { ActiveRun } from "./ActiveRun.ts"
 
-/** Makes the run's branch of main, or finds the one that an earlier attempt made. */
-export const createBranch = Effect.fn("Branch.create")(function* (run: ActiveRun) {
-  const catalog = yield* Catalog
-  run.log.add("info", `Creating ephemeral branch '${run.branch}'`)
-  yield* catalog.createBranch(run.branch, { from: mainRef, runId: run.claimed.lease.runId })
-})
+/** A newer attempt has the branch: this one has lost its lease, whether control has told it or not. */
+export const asLeaseLost =
+  ({ claimed: { lease } }: ActiveRun) =>
+  <A, E, R>(effect: Effect.Effect<A, E | BranchHeld, R>) =>
+    Effect.catchIf(
+      effect,
+      (error): error is Extract<E | BranchHeld, BranchHeld> => error instanceof BranchHeld,
+      () => Effect.fail(new LeaseLost({ runId: lease.runId, attempt: lease.attempt })),
+    )
 
-/** Gives the run a new branch of what main is now. */
-export const rebaseBranch = Effect.fn("Branch.rebase")(function* (run: ActiveRun) {
+/**
+ * Makes the run's branch of main, or takes it as earlier attempts left it, and keeps them off it from now on. After a conflict it begins
+ * anew at what main is now.
+ */
+export const holdBranch = Effect.fn("Branch.hold")(function* (run: ActiveRun) {
   const catalog = yield* Catalog
-  yield* catalog.deleteRef(run.branch)
-  yield* catalog.createBranch(run.branch, { from: mainRef, runId: run.claimed.lease.runId })
+  const { attempt, fencingToken: fence, runId } = run.claimed.lease
+  const { branch, round } = run
+  const { origin } = run.progress
+  if (attempt === 1 && round === 0) run.log.add("info", `Creating ephemeral branch '${branch}'`)
+  const ofMain = catalog.holdBranch(branch, { from: mainRef, runId, fence, isFresh: round > 0 })
+  // A run that goes on where another one stopped begins as that one's branch is, if that is still there.
+  const held =
+    round > 0 || origin.branch === branch
+      ? ofMain
+      : catalog
+          .holdBranch(branch, { from: RefName.make(origin.branch), runId, fence })
+          .pipe(Effect.catchTag("RefNotFound", () => ofMain))
+  return yield* held.pipe(asLeaseLost(run))
 })

@@ -1,39 +1,49 @@
+import type { CheckpointCommit } from "@rat/domain"
 import { Catalog, IcebergTable, type Merged, ObjectStore, type TableCommit } from "@rat/lakehouse"
 import { Effect } from "effect"
 import type { ActiveRun } from "./ActiveRun.ts"
-import { type OwnTable, readOwnTable } from "./OwnTable.ts"
+import { asLeaseLost } from "./Branch.ts"
+import { type OwnTable, readOwnTable, summaryOf } from "./OwnTable.ts"
+import type { Resolved } from "./Resolve.ts"
 import { RunFailed } from "./RunFailed.ts"
-
-/** The table on the branch after the run. */
-export interface Committed {
-  readonly metadataLocation: string
-  readonly snapshotId: string | null
-}
 
 const author = "runner"
 
-/** How often a commit on the run's own branch meets an older attempt of the run that is still at work. */
+/** How often a commit on the run's own branch meets somebody else who is still at work there. */
 const maxOvertaken = 3
 
-const nothingNew = (own: OwnTable): Committed | null =>
+const nothingNew = (own: OwnTable, rowsWritten: number): CheckpointCommit | null =>
   own.base === null
     ? null
     : {
         metadataLocation: own.base.metadataLocation,
         snapshotId: own.base.metadata.currentSnapshotId?.toString() ?? null,
+        rowsWritten,
       }
 
-/** Makes the merge a snapshot of the table and points the run's branch to it. */
-export const commit = Effect.fn("Commit.commit")(function* (run: ActiveRun, merged: Merged, first: OwnTable) {
+/**
+ * Makes the merge a snapshot of the table and points the run's branch to it. Repeating it, also by a later attempt with the same merge,
+ * finds the commit that is there.
+ */
+export const commit = Effect.fn("Commit.commit")(function* (run: ActiveRun, merged: Merged, resolved: Resolved) {
   const catalog = yield* Catalog
   const tables = yield* IcebergTable
   const store = yield* ObjectStore
   const { lease } = run.claimed
+  const rowsWritten = merged.rows.added
+  const first = resolved.own
+  const snapshot =
+    merged.snapshot === null
+      ? null
+      : {
+          ...merged.snapshot,
+          summary: { ...merged.snapshot.summary, ...summaryOf(resolved.digest, rowsWritten) },
+        }
   let own = first
   for (let overtaken = 0; ; overtaken++) {
     // The table stays as it is; but what an older attempt of the run has put on the branch goes.
-    if (merged.snapshot === null && merged.updates.length === 0 && own.expected === own.base?.metadataLocation) {
-      const there = nothingNew(own)
+    if (snapshot === null && merged.updates.length === 0 && own.expected === own.base?.metadataLocation) {
+      const there = nothingNew(own, rowsWritten)
       if (there !== null) return there
     }
     const made: TableCommit = yield* tables.commit({
@@ -41,14 +51,15 @@ export const commit = Effect.fn("Commit.commit")(function* (run: ActiveRun, merg
       location: store.locationOf(`${run.key.namespace}/${run.key.layer}/${run.key.name}`),
       runId: lease.runId,
       updates: merged.updates,
-      snapshot: merged.snapshot,
+      snapshot,
     })
     const snapshotId = made.snapshotId?.toString() ?? null
     const conflict = yield* catalog
-      .commit(run.branch, {
+      .commitHeld(run.branch, {
         message: `Run ${lease.runId}`,
         author,
         runId: lease.runId,
+        fence: lease.fencingToken,
         changes: [
           {
             key: run.key,
@@ -65,9 +76,16 @@ export const commit = Effect.fn("Commit.commit")(function* (run: ActiveRun, merg
       .pipe(
         Effect.as(false),
         Effect.catchTag("CatalogConflict", () => Effect.succeed(true)),
+        asLeaseLost(run),
       )
-    if (!conflict) return { metadataLocation: made.metadataLocation, snapshotId } satisfies Committed as Committed
-    // Only attempts of this run write to its branch: an older one that does not know yet that its lease is gone.
+    if (!conflict) {
+      return {
+        metadataLocation: made.metadataLocation,
+        snapshotId,
+        rowsWritten,
+      } satisfies CheckpointCommit as CheckpointCommit
+    }
+    // People may write to a run's branch; and with a catalog outside of Postgres, what an older attempt had on its way.
     if (overtaken >= maxOvertaken) {
       return yield* new RunFailed({
         code: "commit.conflict",

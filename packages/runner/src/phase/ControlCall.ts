@@ -10,9 +10,11 @@ export class ControlUnreachable extends Schema.TaggedError<ControlUnreachable>()
   }
 }
 
-/** About 10 s of trying: as long as a lease. After that another attempt holds the run. */
-const backoff = Schedule.exponential("100 millis", 1.6).pipe(Schedule.jittered)
-const tries = 8
+const backoff = Schedule.min([Schedule.exponential("100 millis", 1.6), Schedule.spaced("2 seconds")]).pipe(
+  Schedule.jittered,
+)
+/** About ten minutes. While control is away nobody else can take the run either; once it is back, a lease that is lost is said to be. */
+const tries = 300
 
 /**
  * A call to control that must arrive. Repeating is safe: control guards every change with the lease. Answers (such as a

@@ -18,6 +18,7 @@ export interface Publishable {
 export const publish = Effect.fn("Publish.publish")(function* (run: ActiveRun, ready: Publishable) {
   const control = yield* RunControl
   run.log.add("info", `Merging branch '${run.branch}' to main`)
+  run.progress.spare()
   yield* run.log.flush
   yield* untilReached(
     Effect.suspend(() =>

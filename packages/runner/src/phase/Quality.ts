@@ -1,4 +1,4 @@
-import { blocksPublish, Column, QualityResult } from "@rat/domain"
+import { blocksPublish, type CheckpointCommit, Column, QualityResult } from "@rat/domain"
 import { ScanPlanner, type Slot } from "@rat/lakehouse"
 import { Effect, type Schema } from "effect"
 import { RunnerConfig } from "../RunnerConfig.ts"
@@ -6,7 +6,6 @@ import type { QualityArgs, QualityReply } from "../sandbox/RunnerOps.ts"
 import { databaseOf } from "../template/RelationName.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
 import type { Code, QualityFile } from "./Code.ts"
-import type { Committed } from "./Commit.ts"
 import { isViewOf, type Resolved, viewOf } from "./Resolve.ts"
 import { RunFailed } from "./RunFailed.ts"
 
@@ -94,7 +93,7 @@ export const runQualityTests = Effect.fn("Quality.run")(function* (
   run: ActiveRun,
   code: Code,
   resolved: Resolved,
-  committed: Committed,
+  committed: CheckpointCommit,
   slot: Slot,
 ) {
   if (code.tests.length === 0) {

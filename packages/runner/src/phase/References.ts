@@ -1,9 +1,10 @@
-import { didYouMean, namePattern, type TableKey, type ZoneListing } from "@rat/domain"
+import { didYouMean, namePattern, type TableKey, ZoneListing } from "@rat/domain"
 import { Catalog, type ScanPlan, ScanPlanner } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { RunControl } from "../claim/RunControl.ts"
 import { parseReference } from "../template/Reference.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
+import { untilReached } from "./ControlCall.ts"
 import { RunFailed } from "./RunFailed.ts"
 
 /** Names listed in a message. */
@@ -42,16 +43,18 @@ export const resolveReference = Effect.fn("References.resolve")(function* (run: 
   return { key: parsed.key, plan: yield* planner.plan(pointer.metadataLocation) } as ReadTable
 })
 
-/** Lists the files of one landing zone; exactly these are read. */
+/** Lists the files of one landing zone, unless an earlier attempt has: exactly these are read. */
 export const resolveZone = Effect.fn("References.zone")(function* (run: ActiveRun, zone: string) {
   const control = yield* RunControl
+  const known = run.progress.inputs()?.zones.find((listed) => listed.zone === zone)
+  if (known !== undefined) return new ZoneListing(known)
   if (!namePattern.test(zone)) {
     return yield* new RunFailed({
       code: "zone.invalid",
       reason: `landing_zone('${zone}'): not a valid name: lower-case letters, digits, '_' and '-', first a letter.`,
     })
   }
-  const listing: ZoneListing | null = yield* control.ListZone({ lease: run.claimed.lease, zone })
+  const listing = yield* untilReached(Effect.suspend(() => control.ListZone({ lease: run.claimed.lease, zone })))
   const upload = `\`rat upload --zone ${zone} FILE\``
   if (listing === null) {
     return yield* new RunFailed({

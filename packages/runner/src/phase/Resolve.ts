@@ -1,6 +1,7 @@
-import { didYouMean } from "@rat/domain"
-import { ScanPlanner, type Slot } from "@rat/lakehouse"
-import { DateTime, Effect } from "effect"
+import { createHash } from "node:crypto"
+import { type CheckpointCommit, type CheckpointInputs, didYouMean, type ZoneListing } from "@rat/domain"
+import { type Merged, type RefState, ScanPlanner, type Slot } from "@rat/lakehouse"
+import { DateTime, Effect, Result } from "effect"
 import type { MaximumArgs, RenderArgs, RenderReply, View } from "../sandbox/RunnerOps.ts"
 import { type Issue, lineOf } from "../template/Issue.ts"
 import { databaseOf } from "../template/RelationName.ts"
@@ -10,13 +11,16 @@ import { type ActiveRun, shownPath } from "./ActiveRun.ts"
 import type { Code } from "./Code.ts"
 import { withFilters } from "./Filters.ts"
 import { type Inputs, landingFolder, makeInputs } from "./Inputs.ts"
-import { type OwnTable, readOwnTable } from "./OwnTable.ts"
+import { committedBefore, type OwnTable, readOwnTable } from "./OwnTable.ts"
 import { type ReadTable, resolveReference, resolveZone } from "./References.ts"
 import { RunFailed } from "./RunFailed.ts"
 
 /** Everything that execution needs, fixed. */
 export interface Resolved {
   readonly own: OwnTable
+  readonly digest: string
+  /** What earlier attempts have done with these very inputs. */
+  readonly done: { readonly written: Merged | null; readonly committed: CheckpointCommit | null }
   readonly views: ReadonlyArray<View>
   readonly inputs: Inputs
   readonly landingFileIds: ReadonlyArray<string>
@@ -74,12 +78,35 @@ const readWatermark = Effect.fnUntraced(function* (
 
 const isSameName = (left: string, right: string) => left.toLowerCase() === right.toLowerCase()
 
-/** Renders the templates in the slot, finds what they read on the run's branch and makes it readable there. */
-export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, code: Code, slot: Slot) {
-  const { target, key } = run
+/** Names everything that decides what the run computes. Folders of the slot, which differ from one to the other, are no part of it. */
+const digestOf = (
+  slot: Slot,
+  inputs: Omit<CheckpointInputs, "digest" | "startedAt" | "watermark">,
+  sql: string,
+): string =>
+  createHash("sha256")
+    .update(JSON.stringify([inputs.baseCommit, inputs.ownBase, inputs.zones, sql.replaceAll(slot.folder, "")]))
+    .digest("hex")
+    .slice(0, 32)
+
+/**
+ * Renders the templates in the slot, finds what they read on the run's branch and makes it readable there. What an earlier attempt
+ * resolved is kept: files of landing zones and the run's start always, the watermark while the table is the one that it was read from.
+ */
+export const resolve = Effect.fn("Resolve.resolve")(function* (
+  run: ActiveRun,
+  code: Code,
+  slot: Slot,
+  branch: RefState,
+) {
+  const { target, key, progress } = run
   const own = yield* readOwnTable(run)
   const inputs = yield* makeInputs(slot)
-  const watermarkValue = yield* readWatermark(run, code, own, inputs, slot)
+  const kept = progress.inputs()
+  const ownBase = own.base?.metadataLocation ?? null
+  const watermark =
+    kept !== null && kept.ownBase === ownBase ? kept.watermark : yield* readWatermark(run, code, own, inputs, slot)
+  const startedAt = kept?.startedAt ?? DateTime.formatIso(yield* DateTime.now)
   const context: TemplateContext = {
     namespace: key.namespace,
     layer: key.layer,
@@ -87,8 +114,10 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
     hasTable: own.base !== null,
     landingFolder: landingFolder(slot),
     runId: run.claimed.lease.runId,
-    runStartedAt: DateTime.formatIso(yield* DateTime.now),
-    watermarkValue,
+    runStartedAt: startedAt,
+    logicalTime: DateTime.formatIso(run.claimed.logicalTime ?? run.claimed.createdAt),
+    parameters: run.claimed.parameters,
+    watermarkValue: watermark,
     flags: strategyFlags(code.config.merge_strategy),
   }
   const reply = yield* slot.call<RenderReply>("render", {
@@ -106,24 +135,47 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
 
   const rendered = reply.code
 
+  const listings = yield* Effect.forEach(
+    [...new Set([...rendered.zones, ...zonesOfTests(reply)])],
+    (zone) => Effect.map(Effect.result(resolveZone(run, zone)), (listing) => [zone, listing] as const),
+    { concurrency: lookupConcurrency },
+  ).pipe(Effect.map((found) => new Map(found)))
+  /** A zone that cannot be read is the problem of whoever reads it: the run's, or one test's. */
+  const zonesOf = (rendered: Rendered) =>
+    Effect.forEach(rendered.zones, (zone) => Effect.fromResult(listings.get(zone)!))
+  const zones = yield* zonesOf(rendered)
+
+  const fixed = {
+    baseCommit: branch.base?.toString() ?? null,
+    ownBase,
+    zones: [...listings.values()].flatMap((listing): CheckpointInputs["zones"] =>
+      Result.isSuccess(listing)
+        ? [{ ...listing.success, isTestOnly: !rendered.zones.includes(listing.success.zone) }]
+        : [],
+    ),
+  }
+  const digest = digestOf(slot, fixed, rendered.sql)
+  progress.resolve({ ...fixed, watermark, startedAt, digest })
+  const done = { written: progress.written(), committed: committedBefore(own, digest, progress.committed()) }
+  // Whatever is left to do then, nothing is executed: only the tests read.
+  const executes = done.written === null && done.committed === null
+
   const planner = yield* ScanPlanner
   const tables = new Map<string, ReadTable>()
-  const readable = (rendered: Rendered) =>
+  const readable = (refs: ReadonlyArray<string>) =>
     Effect.gen(function* () {
-      const found = yield* Effect.forEach(rendered.refs, (reference) => resolveReference(run, reference), {
+      const found = yield* Effect.forEach(refs, (reference) => resolveReference(run, reference), {
         concurrency: lookupConcurrency,
       })
       for (const table of found) tables.set(String(table.key), table)
     })
-  const readZones = (rendered: Rendered) =>
-    Effect.forEach(rendered.zones, (zone) => Effect.tap(resolveZone(run, zone), (listing) => inputs.addZone(listing)), {
-      concurrency: lookupConcurrency,
-    })
+  const linkZones = (listed: ReadonlyArray<ZoneListing>) =>
+    Effect.forEach(listed, (listing) => inputs.addZone(listing), { concurrency: lookupConcurrency, discard: true })
 
-  const [zones, , tests] = yield* Effect.all(
+  const [, , tests] = yield* Effect.all(
     [
-      readZones(rendered),
-      readable(rendered),
+      executes ? linkZones(zones) : Effect.void,
+      executes ? readable(rendered.refs) : Effect.void,
       Effect.forEach(
         reply.tests,
         (result, index) => {
@@ -134,8 +186,7 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
           // The run's own table is there by the time the tests run, under whatever name they call it.
           const refs = result.refs.filter((reference) => !isSelf(run, reference))
           // Zones that only a test reads are readable, but they are no input of the run.
-          const zones = result.zones.filter((zone) => !rendered.zones.includes(zone))
-          return Effect.all([readable({ ...result, refs }), readZones({ ...result, zones })]).pipe(
+          return Effect.all([readable(refs), Effect.flatMap(zonesOf(result), linkZones)]).pipe(
             Effect.as(null),
             Effect.catchTag("RunFailed", (error) => Effect.succeed(`${shownPath(target, test.path)}: ${error.reason}`)),
           )
@@ -145,25 +196,34 @@ export const resolve = Effect.fn("Resolve.resolve")(function* (run: ActiveRun, c
     ],
     { concurrency: "unbounded" },
   )
-  if (rendered.usesThis && own.base !== null && !tables.has(String(key))) {
+  if (executes && rendered.usesThis && own.base !== null && !tables.has(String(key))) {
     tables.set(String(key), { key, plan: yield* planner.plan(own.base.metadataLocation) })
   }
-  const texts = [reply.code, ...reply.tests].flatMap((result) => (result._tag === "Rendered" ? [result.sql] : []))
+  const texts = [...(executes ? [rendered] : []), ...reply.tests].flatMap((result) =>
+    result._tag === "Rendered" ? [result.sql] : [],
+  )
   const needed = yield* withFilters(slot, key.namespace, texts, tables)
   yield* Effect.forEach(needed.values(), ({ plan }) => inputs.addTable(plan), { concurrency: lookupConcurrency })
-  const read = rendered.refs.concat(rendered.usesThis ? ["this"] : [])
-  if (read.length > 0) run.log.add("debug", `Reads ${read.join(", ")}`)
-  for (const listing of zones) {
-    run.log.add("info", `Landing zone '${listing.zone}': ${listing.files.length} file(s)`)
+  if (executes) {
+    const read = rendered.refs.concat(rendered.usesThis ? ["this"] : [])
+    if (read.length > 0) run.log.add("debug", `Reads ${read.join(", ")}`)
+    for (const listing of zones) {
+      run.log.add("info", `Landing zone '${listing.zone}': ${listing.files.length} file(s)`)
+    }
   }
   return {
     own,
+    digest,
+    done,
     inputs,
     landingFileIds: zones.flatMap((listing) => listing.files.map((file) => file.id)),
     views: Array.from(needed.values(), ({ key: table, plan }) => viewOf(table, plan.relation(inputs.pathOf))),
     tests,
   } satisfies Resolved as Resolved
 })
+
+const zonesOfTests = (reply: RenderReply): ReadonlyArray<string> =>
+  reply.tests.flatMap((result) => (result._tag === "Rendered" ? result.zones : []))
 
 const isSelf = (run: ActiveRun, reference: string): boolean =>
   reference === `${run.key.layer}.${run.key.name}` || reference === String(run.key)

@@ -1,15 +1,24 @@
-import { type Lease, type LeaseLost, LogEntry, type LogLevel, type Phase } from "@rat/domain"
-import { Clock, Deferred, Effect, Latch, Semaphore } from "effect"
+import { type Lease, LeaseLost, LogEntry, type LogLevel, type Phase } from "@rat/domain"
+import { Cause, Clock, Deferred, Effect, Latch, type Schema, Semaphore } from "effect"
 import type { RunControl } from "../claim/RunControl.ts"
 
 /** How long lines wait for company, and how many make a batch of their own. */
 const windowMs = 50
 const batchLines = 100
+/** After a report that did not get through. */
+const retryMs = 500
 
 export interface RunLog {
   /** Adds a line. Costs nothing: lines are sent in batches, and nobody waits for them. */
   readonly add: (level: LogLevel, message: string) => void
   readonly enter: (phase: Phase) => void
+  /**
+   * Puts a checkpoint into the next report; it is made when that is sent (null: there is none), and a newer one takes its place until
+   * then.
+   */
+  readonly checkpoint: (make: () => Schema.Json | null) => void
+  /** Takes the waiting checkpoint back, unless an earlier one has been sent: that must not be the last word. */
+  readonly spareCheckpoint: () => void
   /** Sends what is waiting and returns when it is stored; a run's last lines must be there before its status. */
   readonly flush: Effect.Effect<void>
   /** Lines that were not sent, for a run whose lease has ended. Nothing is sent any more. */
@@ -19,7 +28,7 @@ export interface RunLog {
 }
 
 /**
- * The log of one attempt. Sends phase and lines at most every 50 ms, so that a short run needs one report. Bounded by
+ * The log of one attempt. Sends phase, lines and checkpoint at most every 50 ms, so that a short run needs one report. Bounded by
  * lines and by their length. The sender lives as long as the scope.
  */
 export const makeRunLog = Effect.fnUntraced(function* (options: {
@@ -37,6 +46,8 @@ export const makeRunLog = Effect.fnUntraced(function* (options: {
   let underway: Array<LogEntry> = []
   let phase: Phase | null = null
   let sentPhase: Phase | null = null
+  let checkpoint: (() => Schema.Json | null) | null = null
+  let hasSentCheckpoint = false
   let seq = 0
   let isFull = false
   let isClosed = false
@@ -53,25 +64,32 @@ export const makeRunLog = Effect.fnUntraced(function* (options: {
     waiting.openUnsafe()
   }
 
+  /** Answers whether it got through. Control out of reach: what was to be told is tried again with the next report. */
   const send = Effect.suspend(() => {
-    if (isClosed || (lines.length === 0 && phase === sentPhase)) return Effect.void
+    const made = checkpoint
+    const json = made?.() ?? null
+    if (isClosed || (lines.length === 0 && phase === sentPhase && json === null)) return Effect.succeed(true)
     underway = lines
     lines = []
+    const sent = phase
     sentPhase = phase
-    return control.Report({ lease, phase, logs: underway }).pipe(
-      Effect.tap(() =>
-        Effect.sync(() => {
-          underway = []
-        }),
-      ),
-      Effect.catchTag("LeaseLost", (error) => Deferred.fail(lost, error)),
-      // Control is out of reach: the lines go back and are tried again with the next batch.
-      Effect.catchTag("RpcClientError", () =>
-        Effect.sync(() => {
-          lines = [...underway, ...lines]
-          underway = []
-        }),
-      ),
+    checkpoint = null
+    return control.Report({ lease, phase: sent, logs: underway, ...(json === null ? {} : { checkpoint: json }) }).pipe(
+      Effect.map(() => {
+        underway = []
+        hasSentCheckpoint ||= json !== null
+        return true
+      }),
+      Effect.catchCause((cause) => {
+        if (Cause.hasInterrupts(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+        const error = Cause.squash(cause)
+        if (error instanceof LeaseLost) return Effect.as(Deferred.fail(lost, error), true)
+        lines = [...underway, ...lines]
+        underway = []
+        sentPhase = null
+        checkpoint ??= made
+        return Effect.succeed(false)
+      }),
     )
   })
 
@@ -81,7 +99,9 @@ export const makeRunLog = Effect.fnUntraced(function* (options: {
         yield* waiting.await
         if (lines.length < batchLines) yield* Effect.sleep(windowMs)
         waiting.closeUnsafe()
-        yield* sending.withPermit(send)
+        if (yield* sending.withPermit(send)) return
+        yield* Effect.sleep(retryMs)
+        waiting.openUnsafe()
       }),
       { disableYield: true },
     ),
@@ -99,7 +119,14 @@ export const makeRunLog = Effect.fnUntraced(function* (options: {
       phase = entered
       waiting.openUnsafe()
     },
-    flush: sending.withPermit(send),
+    checkpoint: (make) => {
+      checkpoint = make
+      waiting.openUnsafe()
+    },
+    spareCheckpoint: () => {
+      if (!hasSentCheckpoint) checkpoint = null
+    },
+    flush: Effect.asVoid(sending.withPermit(send)),
     rest: () => {
       isClosed = true
       // A report that was interrupted may have been stored or not; storing a line twice is no harm.

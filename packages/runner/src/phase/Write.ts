@@ -16,9 +16,9 @@ import { withSlotFiles } from "./Inputs.ts"
 import type { Resolved } from "./Resolve.ts"
 
 /**
- * Merges the result into the table and moves the files that this makes to the store. Names hold run and attempt: an attempt
- * never touches what another one wrote. The slot keeps a link to each file, so that the tests read it without fetching
- * it back.
+ * Merges the result into the table and moves the files that this makes to the store. Names hold run and fencing token: an attempt never
+ * touches what another one wrote, not even one of the same number that was given back. The slot keeps a link to each file, so that
+ * the tests read it without fetching it back.
  */
 export const write = Effect.fn("Write.write")(function* (
   run: ActiveRun,
@@ -28,12 +28,12 @@ export const write = Effect.fn("Write.write")(function* (
   slot: Slot,
 ) {
   const store = yield* ObjectStore
-  const { runId, attempt } = run.claimed.lease
+  const { runId, fencingToken } = run.claimed.lease
   const { namespace, layer, name } = run.key
   const merged = yield* merge({
     base: resolved.own.base,
     location: store.locationOf(`${namespace}/${layer}/${name}`),
-    filePrefix: `${runId}-${attempt}.${run.round}`,
+    filePrefix: `${runId}-${fencingToken}.${run.round}`,
     strategy: executed.strategy,
     settings: executed.settings,
     write: executed.plan,
@@ -47,5 +47,6 @@ export const write = Effect.fn("Write.write")(function* (
   }).pipe(Effect.provideService(Engine, slotEngine(slot, resolved.inputs, yield* Effect.scope)), withSlotFiles(slot))
   run.log.add("info", `Query returned ${merged.rows.staged} rows`)
   run.log.add("info", `Table ${run.key}: ${mergeSentence(merged)}`)
+  run.progress.write(merged)
   return merged
 })

@@ -17,6 +17,8 @@ const context = {
   landingFolder: join(folder, "in/landing"),
   runId: "01890000-0000-7000-8000-000000000000",
   runStartedAt: "2026-01-02T03:04:05.678Z",
+  logicalTime: "2026-01-01T00:00:00.000Z",
+  parameters: {},
   watermarkValue: null,
   flags: {},
 }

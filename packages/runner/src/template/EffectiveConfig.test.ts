@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { defaultPipelineConfig } from "@rat/domain"
+import { defaultPipelineConfig, retryPolicyOf } from "@rat/domain"
 import { effectiveConfig } from "./EffectiveConfig.ts"
 
 const issuesOf = (code: string, yaml: string | null = null) => {
@@ -26,6 +26,18 @@ describe("The settings of a pipeline", () => {
     assert.strictEqual(config.timeout_seconds, 60)
     assert.strictEqual(config.watermark_column, "at")
     assert.strictEqual(config.memory_limit_bytes, 512_000_000)
+  })
+
+  it("say when and how often a run is tried again", () => {
+    const { config } = effectiveConfig(
+      "-- @max_retries: 3\n-- @retry_delay_seconds: 0.5\n-- @retry_jitter: 0\nselect 1",
+      "max_retries: 1\nretry_multiplier: 1.5\nretry_max_delay_seconds: 60\n",
+    )
+    assert.deepStrictEqual(
+      { ...retryPolicyOf(config) },
+      { maxRetries: 3, delaySeconds: 0.5, multiplier: 1.5, maxDelaySeconds: 60, jitter: 0 },
+    )
+    assert.include({ ...retryPolicyOf(defaultPipelineConfig) }, { maxRetries: 0, delaySeconds: 30 })
   })
 
   const good: ReadonlyArray<readonly [sentence: string, yaml: string]> = [
@@ -221,14 +233,15 @@ select 1`,
       [1, 1],
       /stay in their landing zone/,
     ],
-    [
-      "max_retries",
-      "description: x\nmax_retries: 3\n",
-      "config.not_available",
-      [2, 1],
-      /Nothing reads max_retries yet/,
-    ],
-    ["retry_delay_seconds", "retry_delay_seconds: 3\n", "config.not_available", [1, 1], /Remove the key/],
+    ["a part of a retry", "max_retries: 1.5\n", "config.invalid_value", [1, 1], /whole number from 0 to 100, not 1\.5/],
+    ["too many retries", "max_retries: 101\n", "config.invalid_value", [1, 1], /from 0 to 100/],
+    ["a delay with a unit", "retry_delay_seconds: 3s\n", "config.invalid_value", [1, 1], /from 0 to 86400, not "3s"/],
+    ["a delay before the failure", "retry_delay_seconds: -1\n", "config.invalid_value", [1, 1], /from 0 to 86400/],
+    ["delays that shrink", "retry_multiplier: 0.5\n", "config.invalid_value", [1, 1], /from 1 to 100/],
+    ["a longest delay of more than a day", "retry_max_delay_seconds: 90000\n", "config.invalid_value", [1, 1], /86400/],
+    ["more jitter than there is delay", "retry_jitter: 2\n", "config.invalid_value", [1, 1], /from 0 to 1/],
+    ["a delay that is no number", "retry_delay_seconds: .nan\n", "config.invalid_value", [1, 1], /must be a number/],
+    ["variables of the ancestor", "vars: {a: 1}\n", "config.not_available", [1, 1], /rat run --param/],
     ["a view", "materialized: view\n", "config.not_available", [1, 1], /view is not available yet/],
     ["another materialization", "materialized: cube\n", "config.invalid_value", [1, 1], /must be table/],
     ["a strategy that is no word", "merge_strategy: 3\n", "config.invalid_value", [1, 1], /3 does not exist/],
@@ -252,7 +265,7 @@ select 1`,
   }
 
   it("are all checked, not only up to the first problem", () => {
-    const issues = issuesOf("-- @dedup: a\n-- @timeout_seconds: soon\nselect 1", "foo: 1\nmax_retries: 1\n")
+    const issues = issuesOf("-- @dedup: a\n-- @timeout_seconds: soon\nselect 1", "foo: 1\nskip_hooks: true\n")
     assert.deepStrictEqual(
       issues.map(({ code, line }) => [code, line]),
       [

@@ -122,6 +122,8 @@ const templateIssues = Effect.fnUntraced(function* (namespace: NamespaceName, la
       landingFolder: "landing",
       runId: "00000000-0000-7000-8000-000000000000",
       runStartedAt: "2000-01-01T00:00:00.000Z",
+      logicalTime: "2000-01-01T00:00:00.000Z",
+      parameters: null,
       watermarkValue: null,
       flags: strategyFlags(config.merge_strategy),
     }

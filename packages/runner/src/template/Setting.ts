@@ -5,6 +5,7 @@ import {
   MergeStrategy,
   maintenancePolicyKeys,
   OnSchemaChange,
+  retryRanges,
   supportedStrategies,
 } from "@rat/domain"
 import { parseBytes } from "@rat/lakehouse"
@@ -31,6 +32,27 @@ const positiveInteger = (value: unknown): number | null => {
   const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value
   return typeof number === "number" && Number.isSafeInteger(number) && number > 0 ? number : null
 }
+
+/** A number of a range, both ends inclusive. */
+const numberIn =
+  (
+    range: { readonly least: number; readonly most: number },
+    isWhole: boolean,
+    set: (value: number) => Settings,
+  ): Reader =>
+  (key, value) => {
+    const number = typeof value === "string" && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value
+    const isFine =
+      typeof number === "number" &&
+      number >= range.least &&
+      number <= range.most &&
+      (!isWhole || Number.isInteger(number))
+    return isFine
+      ? { set: set(number) }
+      : refused(
+          `${key} must be a ${isWhole ? "whole " : ""}number from ${range.least} to ${range.most}, not ${show(value)}.`,
+        )
+  }
 
 const size =
   (set: (bytes: number) => Settings, least: number): Reader =>
@@ -127,16 +149,21 @@ const known: { readonly [Key in string]: Reader } = {
       ? refused(`${key} must be a whole number of seconds above 0, not ${show(value)}.`)
       : { set: { timeout_seconds: seconds } }
   },
+  max_retries: numberIn(retryRanges.max_retries, true, (max_retries) => ({ max_retries })),
+  retry_delay_seconds: numberIn(retryRanges.retry_delay_seconds, false, (retry_delay_seconds) => ({
+    retry_delay_seconds,
+  })),
+  retry_multiplier: numberIn(retryRanges.retry_multiplier, false, (retry_multiplier) => ({ retry_multiplier })),
+  retry_max_delay_seconds: numberIn(retryRanges.retry_max_delay_seconds, false, (retry_max_delay_seconds) => ({
+    retry_max_delay_seconds,
+  })),
+  retry_jitter: numberIn(retryRanges.retry_jitter, false, (retry_jitter) => ({ retry_jitter })),
 }
-
-const retries = "Failed runs are not repeated by themselves yet: run the pipeline again"
 
 /** Settings that the ancestor had and that nothing reads here yet: accepting them in silence would be a lie. */
 const unread: { readonly [Key in string]: string } = {
   archive_landing_zones: "Files stay in their landing zone after a run; moving them is not available yet",
-  max_retries: retries,
-  retry_delay_seconds: retries,
-  vars: "Template variables are not available yet",
+  vars: "Give values to a run (`rat run --param name=value`) and read them with param('name')",
   skip_hooks: "Hooks are not available yet",
   type: "A pipeline's type follows from its file: pipeline.sql is SQL",
 }

@@ -1,6 +1,6 @@
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { strategyFlags } from "./StrategyFlags.ts"
-import { Template, type TemplateContext } from "./Template.ts"
+import { Template, type TemplateContext, unforeseeable } from "./Template.ts"
 
 const context: TemplateContext = {
   namespace: "default",
@@ -10,6 +10,8 @@ const context: TemplateContext = {
   landingFolder: "/slot/in/landing",
   runId: "01890000-0000-7000-8000-000000000000",
   runStartedAt: "2026-01-02T03:04:05.678Z",
+  logicalTime: "2026-01-01T00:00:00.000Z",
+  parameters: { day: "2026-01-01", limit: 3, cities: ["Bern", "Linz"], deep: { flag: true }, none: null },
   watermarkValue: "42",
   flags: { is_full_refresh: false, is_append_only: true, is_incremental: false },
 }
@@ -64,6 +66,23 @@ describe("A template", () => {
         "b",
         { watermarkValue: null },
       ],
+      [
+        "reads what its run was given",
+        "{{ param('day') }} {{ param('limit') + 1 }} {% for city in param('cities') %}{{ city }};{% endfor %} {{ param('deep').flag }}",
+        "2026-01-01 4 Bern;Linz; true",
+      ],
+      [
+        "has values for what its run was not given",
+        "{{ param('hour', 7) }} {{ param('day', 'x') }} {{ param('none', 1) is none }} {{ param('no', none) is none }}",
+        "7 2026-01-01 true true",
+      ],
+      ["knows the moment that its run is about", "{{ logical_time[:10] }}", "2026-01-01"],
+      [
+        "makes a parameter up while nobody knows it",
+        "where d = '{{ param('day') }}' limit {{ param('limit') }}",
+        "where d = '0' limit 0",
+        { parameters: null },
+      ],
       ["branches on its own table", "{% if this is defined %}a{% else %}b{% endif %}", "b", { hasTable: false }],
       [
         "has loops, sets, filters and macros",
@@ -113,7 +132,17 @@ describe("A template", () => {
     ["an unknown filter", "{{ 'a'|bar }}", "template.error", [1, 8], /filter bar is unknown/],
     ["source() of dbt", "select\n {{ source('a', 'b') }}", "template.unsupported", [2, 5], /landing_zone\('zone'\)/],
     ["config() of dbt", "{{ config(materialized='table') }}", "template.unsupported", [1, 4], /annotations/],
-    ["var() of dbt", "{{ var('x', 'y') }}", "template.unsupported", [1, 4], /not available yet/],
+    ["var() of dbt", "{{ var('x', 'y') }}", "template.unsupported", [1, 4], /param\('name'\)/],
+    [
+      "a parameter that is not there",
+      "a\n{{ param('hour') }}",
+      "param.missing",
+      [2, 4],
+      /has day, limit, .*--param hour=/,
+    ],
+    ["a parameter with a typo", "{{ param('dya') }}", "param.missing", [1, 4], /Did you mean "day"\?/],
+    ["a parameter of an object", "{{ param('toString') }}", "param.missing", [1, 4], /no parameter "toString"/],
+    ["param() of nothing", "{{ param() }}", "param.invalid", [1, 4], /must name a parameter/],
     ["env_var() of dbt", "{{ env_var('HOME') }}", "template.unsupported", [1, 4], /not readable/],
     ["ref() of one part", "a\n{{ ref('raw') }}", "ref.invalid", [2, 4], /'layer\.name'/],
     ["ref() of four parts", "{{ ref('a.b.c.d') }}", "ref.invalid", [1, 4], /'layer\.name'/],
@@ -141,6 +170,12 @@ describe("A template", () => {
       assert.match(result.problem.message, text)
     })
   }
+
+  it("that cannot do with a made-up parameter is not wrong because of it", async () => {
+    const source = "{{ param('day') - 1 }} {{ param('day').year }} {{ param('x')|fromjson }}"
+    const unknown = await template.render(source, { ...context, parameters: null })
+    assert.deepStrictEqual(unknown, { _tag: "Problem", problem: unforeseeable })
+  })
 
   it("says how to live without its table on the first run", async () => {
     const result = await template.render("select * from {{ this }}", { ...context, hasTable: false })

@@ -1,5 +1,6 @@
 import { didYouMean } from "@rat/domain/suggestion"
 import { type Issue, placeOf } from "./Issue.ts"
+import { missingParameter, someParameter, type TemplateParameters } from "./Parameters.ts"
 import { relationName } from "./RelationName.ts"
 import { markTemplate, templateOffset } from "./SourceMap.ts"
 import { loadTemplateEngine, type TemplateEnvironment } from "./TemplateEngine.ts"
@@ -17,6 +18,9 @@ export interface TemplateContext {
   readonly runId: string
   /** UTC, ISO 8601. */
   readonly runStartedAt: string
+  /** The moment that the run is about, the same for all of its attempts. UTC, ISO 8601. */
+  readonly logicalTime: string
+  readonly parameters: TemplateParameters
   /** Largest value of the watermark column in the table, as text; null when there is none. */
   readonly watermarkValue: string | null
   /** Answers of the `is_*()` functions by name. */
@@ -30,6 +34,8 @@ export interface Rendered {
   readonly zones: ReadonlyArray<string>
   /** Whether the SQL reads the pipeline's own table. */
   readonly usesThis: boolean
+  /** Parameters that the template asks for, in whatever branch. */
+  readonly parameters: ReadonlyArray<string>
 }
 
 export type RenderResult =
@@ -43,7 +49,7 @@ const fuel = 1_000_000
 const elsewhere: Readonly<Record<string, string>> = {
   source: "Use landing_zone('zone') for uploaded files and ref('layer.name') for tables.",
   config: "Write settings as annotations at the top of the file (`-- @merge_strategy: append_only`) or in config.yaml.",
-  var: "Template variables are not available yet. Write the value into the SQL or `{% set name = value %}`.",
+  var: "Use param('name') for what a run is given, or `{% set name = value %}`.",
   env_var: "Environment variables of the server are not readable from pipelines. Write the value into the SQL.",
 }
 
@@ -57,6 +63,12 @@ const carets = /^ {4,}i (\s*)(\^+)/m
 const limitProblem: Issue = {
   code: "template.limit",
   message: "The template does too much: it ran out of steps or memory. Shorten its loops or the text that it makes.",
+}
+
+/** A template that cannot do with made-up parameters: what is wrong with it, if anything, shows when it runs. */
+export const unforeseeable: Issue = {
+  code: "param.unknown",
+  message: "What the template makes depends on parameters that only a run has.",
 }
 
 const problemOf = (source: string, error: Error, names: ReadonlyArray<string>): Issue => {
@@ -110,6 +122,7 @@ export class Template {
   async render(source: string, context: TemplateContext): Promise<RenderResult> {
     const refs = new Set<string>()
     const zones = new Set<string>()
+    const asked = new Set(literalCalls(source, "param").map((call) => call.argument))
     // Functions must not throw: that would end the engine. The first problem is kept and reported after the rendering.
     let problem: Issue | null = null
     const refuse = (name: string, argument: string | null, code: string, message: string) => {
@@ -124,6 +137,7 @@ export class Template {
     const variables: Record<string, unknown> = {
       run_id: context.runId,
       run_started_at: context.runStartedAt,
+      logical_time: context.logicalTime,
       watermark_value: context.watermarkValue,
       ref: (argument: unknown) => {
         const parts = typeof argument === "string" ? argument.split(".") : []
@@ -153,6 +167,23 @@ export class Template {
         return `${context.landingFolder}/${argument}/**`
       },
     }
+    let guessed = false
+    variables.param = (...given: ReadonlyArray<unknown>) => {
+      const [argument, fallback] = given
+      if (typeof argument !== "string" || argument === "") {
+        return refuse("param", null, "param.invalid", "param() must name a parameter of the run: param('name').")
+      }
+      asked.add(argument)
+      const { parameters } = context
+      if (parameters !== null && Object.hasOwn(parameters, argument)) return parameters[argument]
+      // `none` comes as undefined.
+      if (given.length > 1) return fallback ?? null
+      if (parameters !== null) {
+        return refuse("param", argument, "param.missing", missingParameter(argument, parameters))
+      }
+      guessed = true
+      return someParameter
+    }
     if (context.hasTable) variables.this = self
     for (const [name, answer] of Object.entries(context.flags)) {
       // The table must be there to be read from: see StrategyFlags.
@@ -166,6 +197,7 @@ export class Template {
     const result = await this.#guarded((environment) => environment.renderNamedStr(templateName, source, variables))
     if (problem !== null) return { _tag: "Problem", problem }
     if (result._tag === "Failed") {
+      if (guessed) return { _tag: "Problem", problem: unforeseeable }
       return { _tag: "Problem", problem: result.error === null ? limitProblem : problemOf(source, result.error, names) }
     }
     return {
@@ -174,6 +206,7 @@ export class Template {
       refs: [...refs],
       zones: [...zones],
       usesThis: context.hasTable && result.value.includes(self),
+      parameters: [...asked],
     }
   }
 

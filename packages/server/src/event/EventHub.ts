@@ -16,6 +16,17 @@ export const matchesFilter = (filter: EventFilter, event: Event): boolean =>
 /** Events that a slow subscriber may have waiting in memory; what does not fit it reads from the log. */
 const maxWaiting = 1024
 
+/**
+ * Hears of everything that this node hands out, before any subscriber and synchronously: what it does is done when a
+ * subscriber sees the event.
+ */
+export interface EventListener {
+  /** Continue behind what was heard before. */
+  readonly events: (events: ReadonlyArray<Event>) => void
+  /** Events up to this offset were removed before this node saw them. */
+  readonly skipped: (upTo: bigint) => void
+}
+
 export interface Subscriber {
   readonly filter: EventFilter
   readonly queue: Queue.Queue<Event>
@@ -31,6 +42,7 @@ export class EventHub {
   position: bigint
   readonly #byKey = new Map<string, Set<Subscriber>>()
   readonly #others = new Set<Subscriber>()
+  readonly listeners = new Set<EventListener>()
 
   constructor(position: bigint) {
     this.position = position
@@ -43,6 +55,9 @@ export class EventHub {
         throw new Error(`Event ${event.offset} does not follow ${this.position}`)
       }
       this.position = event.offset
+    }
+    for (const listener of this.listeners) listener.events(events)
+    for (const event of events) {
       for (const subscriber of this.#byKey.get(event.key) ?? []) this.#offer(subscriber, event)
       for (const subscriber of this.#others) this.#offer(subscriber, event)
     }
@@ -51,6 +66,7 @@ export class EventHub {
   /** Events were lost to this node for good (pruned): everybody continues at `position`. */
   skipTo(position: bigint): void {
     this.position = position
+    for (const listener of this.listeners) listener.skipped(position)
   }
 
   readonly subscribe = (filter: EventFilter): Effect.Effect<Subscriber> =>

@@ -3,10 +3,10 @@ import type { Event } from "@rat/domain"
 import { Array as Arr, Context, Effect, Layer, Queue, Schedule, type Scope, Semaphore, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { SqlError } from "effect/sql"
-import { makeConsume } from "./EventConsumer.ts"
-import { type EventFilter, EventHub } from "./EventHub.ts"
+import { type ConsumeOptions, makeConsume } from "./EventConsumer.ts"
+import { type EventFilter, EventHub, type EventListener } from "./EventHub.ts"
+import { type EventPage, makeEventRead } from "./EventRead.ts"
 import { pruneForever, relayForever } from "./EventRelay.ts"
-import { type EventRow, toEvent } from "./EventRow.ts"
 import { EventSettings } from "./EventSettings.ts"
 import { Outbox } from "./Outbox.ts"
 
@@ -17,6 +17,13 @@ const pageSize = 500
 export const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
   Schedule.jittered,
 )
+
+export interface SubscribeOptions extends EventFilter {
+  /** Starts with the log's events above it. */
+  readonly after?: bigint
+  /** Events above `after` (inclusive: up to `upTo`) were removed before they could be read. */
+  readonly onMissed?: (after: bigint, upTo: bigint) => Effect.Effect<void>
+}
 
 /**
  * The log of everything that happened: at-least-once, ordered per key, replayable from an offset. Nothing polls: this
@@ -31,23 +38,28 @@ export class EventLog extends Context.Service<
       limit: number,
       filter?: EventFilter,
     ) => Effect.Effect<ReadonlyArray<Event>, SqlError.SqlError>
+    /** As `read`, with the ends of the log and what was missed. A page may be empty though more follow: see `next`. */
+    readonly page: (after: bigint, limit: number, filter?: EventFilter) => Effect.Effect<EventPage, SqlError.SqlError>
     /** Offset of the newest event that this node has handed out. */
     readonly position: Effect.Effect<bigint>
+    /** Hears of every event until the scope closes; answers with the position behind which it begins. */
+    readonly attach: (listener: EventListener) => Effect.Effect<bigint, never, Scope.Scope>
     /**
      * Live events, without an end. With `after` it starts with the log's events above that offset, without it from
      * now on. A subscriber that is slower than events arrive reads what it missed from the log: no event is lost or
      * doubled. Waits out outages.
      */
-    readonly subscribe: (filter?: EventFilter & { readonly after?: bigint }) => Stream.Stream<Event>
+    readonly subscribe: (options?: SubscribeOptions) => Stream.Stream<Event>
     /**
      * Handles every event once or more often, in order, on one node of the cluster at a time, until the scope closes.
      * How far `name` has come is kept in Postgres. An event whose handler fails is tried again, with back-off, before
-     * any later one. A new name starts at `startAt`, by default with events from now on.
+     * any later one, until it succeeds or a person skips it. A new name starts at `startAt`, by default with events from
+     * now on. `replay` calls handlers again with what they have had.
      */
     readonly consume: (
       name: string,
       handler: (event: Event) => Effect.Effect<void, unknown>,
-      options?: EventFilter & { readonly startAt?: "oldest" | "newest" },
+      options?: ConsumeOptions,
     ) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("rat/server/event/EventLog") {
@@ -57,21 +69,15 @@ export class EventLog extends Context.Service<
       const sql = yield* PgClient.PgClient
       const settings = yield* EventSettings
       const node = SecureRandom.uuidV7Unsafe()
-
-      const read = Effect.fn("EventLog.read")(function* (after: bigint, limit: number, filter: EventFilter = {}) {
-        const rows = yield* sql<EventRow>`
-          select "offset", key, type, namespace, payload, at
-          from event
-          where ${sql.and([
-            sql`"offset" > ${after}`,
-            ...(filter.key === undefined ? [] : [sql`key = ${filter.key}`]),
-            ...(filter.namespace === undefined ? [] : [sql`namespace = ${filter.namespace}`]),
-            ...(filter.types === undefined ? [] : [sql.in("type", filter.types)]),
-          ])}
-          order by "offset"
-          limit ${limit}`
-        return rows.map(toEvent)
-      })
+      const page = makeEventRead(sql)
+      const read = (after: bigint, limit: number, filter?: EventFilter) =>
+        Effect.gen(function* () {
+          for (let from = after; ; ) {
+            const { events, newest, next } = yield* page(from, limit, filter)
+            if (events.length > 0 || next >= newest) return events
+            from = next
+          }
+        })
 
       const [head] = yield* sql<{ last_offset: bigint }>`select last_offset from event_head`
       const hub = new EventHub(head!.last_offset)
@@ -80,11 +86,9 @@ export class EventLog extends Context.Service<
       const delivery = yield* Semaphore.make(1)
       const catchUp = Effect.gen(function* () {
         for (;;) {
-          const events = yield* read(hub.position, pageSize)
-          const [first] = events
-          if (first === undefined) return
+          const { events, missed, oldest } = yield* page(hub.position, pageSize)
           // Everything up to there was pruned while this node was away.
-          if (first.offset !== hub.position + 1n) hub.skipTo(first.offset - 1n)
+          if (missed > 0) hub.skipTo(oldest - 1n)
           hub.publish(events)
           if (events.length < pageSize) return
         }
@@ -102,17 +106,21 @@ export class EventLog extends Context.Service<
         )
 
       yield* Effect.forkScoped(relayForever({ sql, node, deliver }))
-      yield* Effect.forkScoped(pruneForever({ sql, maxAgeDays: settings.maxAgeDays }))
+      yield* Effect.forkScoped(pruneForever({ sql, settings, position: () => hub.position }))
 
       const listen = Effect.gen(function* () {
         const notices = yield* sql.listen(channel)
         // Notices may have been missed before.
         yield* delivery.withPermit(catchUp)
         for (;;) {
-          const { payload } = yield* Queue.take(notices)
-          const [from, offset] = payload.split(" ")
-          // Our own relay hands its events over itself; reading them again would double the work.
-          if (from !== node) yield* reach(BigInt(offset!))
+          let furthest = 0n
+          // All that came while the last page was read are one reason to read.
+          for (const { payload } of yield* Queue.takeAll(notices)) {
+            const [from, offset] = payload.split(" ")
+            // Our own relay hands its events over itself; reading them again would double the work.
+            if (from !== node && BigInt(offset!) > furthest) furthest = BigInt(offset!)
+          }
+          yield* reach(furthest)
         }
       })
       yield* Effect.scoped(listen).pipe(
@@ -121,8 +129,17 @@ export class EventLog extends Context.Service<
         Effect.forkScoped,
       )
 
-      const subscribe = (options: EventFilter & { readonly after?: bigint } = {}) => {
-        const { after, ...filter } = options
+      const attach = (listener: EventListener) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            hub.listeners.add(listener)
+            return hub.position
+          }),
+          () => Effect.sync(() => hub.listeners.delete(listener)),
+        )
+
+      const subscribe = (options: SubscribeOptions = {}) => {
+        const { after, onMissed, ...filter } = options
         return Stream.unwrap(
           Effect.gen(function* () {
             const subscriber = yield* Effect.acquireRelease(hub.subscribe(filter), (subscriber) =>
@@ -135,9 +152,11 @@ export class EventLog extends Context.Service<
               for (;;) {
                 let events: ReadonlyArray<Event>
                 if (last < readTo) {
-                  const page = yield* read(last, pageSize, filter).pipe(Effect.retry(untilItWorks), Effect.orDie)
-                  events = page.filter((event) => event.offset <= readTo)
-                  last = page.length === pageSize && events.length > 0 ? events.at(-1)!.offset : readTo
+                  const found = yield* page(last, pageSize, filter).pipe(Effect.retry(untilItWorks), Effect.orDie)
+                  if (found.missed > 0 && onMissed !== undefined) yield* onMissed(last, found.oldest - 1n)
+                  events = found.events.filter((event) => event.offset <= readTo)
+                  last = found.next
+                  if (last > readTo) last = readTo
                 } else {
                   const waiting = yield* Queue.takeAll(subscriber.queue)
                   if (subscriber.isBehind) {
@@ -158,7 +177,7 @@ export class EventLog extends Context.Service<
       }
 
       const consume = yield* makeConsume({ sql, subscribe })
-      return EventLog.of({ read, position: Effect.sync(() => hub.position), subscribe, consume })
+      return EventLog.of({ read, page, position: Effect.sync(() => hub.position), attach, subscribe, consume })
     }),
   ).pipe(Layer.provideMerge(Outbox.layer))
 }

@@ -12,5 +12,8 @@ export interface EventRow {
 }
 
 /** The rows were written by this server, so they are not checked again: this is on the path to every subscriber. */
-export const toEvent = (row: EventRow): Event =>
-  new Event({ ...row, type: row.type as EventType, at: DateTime.fromDateUnsafe(row.at) }, { disableChecks: true })
+export const toEvent = ({ at, key, namespace, offset, payload, type }: EventRow): Event =>
+  new Event(
+    { offset, key, type: type as EventType, namespace, payload, at: DateTime.fromDateUnsafe(at) },
+    { disableChecks: true },
+  )

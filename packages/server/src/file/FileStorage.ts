@@ -9,6 +9,7 @@ import {
   type LandingFile,
   type NamespaceNotFound,
   ProjectInvalid,
+  type RoleUnavailable,
   type ZoneNotFound,
 } from "@rat/domain"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "@rat/lakehouse"
@@ -41,6 +42,7 @@ export class FileTooLarge extends Schema.TaggedError<FileTooLarge>()(
 
 type WriteError =
   | FileProtected
+  | RoleUnavailable
   | ProjectInvalid
   | NamespaceNotFound
   | ZoneNotFound

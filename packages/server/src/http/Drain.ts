@@ -2,6 +2,7 @@ import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { HttpBody, HttpServerResponse } from "effect/http"
 
 import { openStream } from "../telemetry/Metrics.ts"
+import { farewell } from "./ServerSentEvents.ts"
 
 /**
  * Says that the server is about to stop. Requests that are being answered finish; event streams, which have no end of
@@ -28,7 +29,7 @@ export class Drain extends Context.Service<
   )
 }
 
-const farewell = new TextEncoder().encode(": the server is stopping, reconnect\n\n")
+const lastWords = new TextEncoder().encode(farewell)
 
 /** Ends event streams when the drain begins, and asks clients not to reuse a connection of a stopping server. */
 export const withDrain =
@@ -42,7 +43,7 @@ export const withDrain =
         const stream = Stream.concat(
           Stream.interruptWhen(Stream.unwrap(Effect.as(openStream, body.stream)), drain.await),
           Stream.fromEffect(drain.begun).pipe(
-            Stream.flatMap((told) => (told ? Stream.succeed(farewell) : Stream.empty)),
+            Stream.flatMap((told) => (told ? Stream.succeed(lastWords) : Stream.empty)),
           ),
         )
         return HttpServerResponse.setBody(response, HttpBody.stream(stream, body.contentType))

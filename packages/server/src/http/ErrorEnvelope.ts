@@ -42,6 +42,7 @@ export type WireStatus = keyof typeof wireErrors
 /** Codes that say more than the default code of their status. */
 const codeOf: Readonly<Record<string, string>> = {
   RunFinished: "ALREADY_FINISHED",
+  RunNotRepeatable: "NOT_REPEATABLE",
   NamespaceNotEmpty: "NOT_EMPTY",
   QueryTimedOut: "DEADLINE_EXCEEDED",
   QueryResources: "RESOURCE_LIMIT",
@@ -103,6 +104,8 @@ const detailsOf = (error: object): Record<string, Schema.Json> | undefined => {
       return pick({ scope: "scope", name: "name", limit: "limit", retry_after_seconds: "retryAfterSeconds" })
     case "QueryBusy":
       return pick({ retry_after_seconds: "retryAfterSeconds" })
+    case "RunNotRepeatable":
+      return pick({ reason: "reason" })
     case "PublishConflict":
       return pick({ tables: "tables" })
     case "BranchConflict":

@@ -1,9 +1,9 @@
 import { createServer, type Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Api } from "@rat/domain"
+import { Api, HealthApi } from "@rat/domain"
 import { Context, Duration, Effect, Layer, Predicate, Schema } from "effect"
 import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerRequest, HttpServerResponse } from "effect/http"
-import { HttpApiBuilder, HttpApiScalar } from "effect/http-api"
+import { HttpApi, HttpApiBuilder, HttpApiScalar } from "effect/http-api"
 import { NetAddress } from "effect/net"
 import type { BodyLimits } from "./BodyLimit.ts"
 import { type Connections, trackConnections } from "./Connections.ts"
@@ -118,18 +118,31 @@ const docs = HttpApiScalar.layer(Api, { path: "/api/docs" })
 const root = HttpRouter.add("GET", "/", HttpServerResponse.redirect("/api/docs", { status: 302 }))
 
 /**
- * The HTTP server over all routes of the contract. `groups` are the handlers, `extra` routes beside the contract. Stops
- * in order: no new connections, event streams told, requests finished (bounded), then whatever the handlers use.
+ * All routes of the contract, its OpenAPI document and the docs page. `groups` are the handlers, `extra` routes beside the
+ * contract.
  */
-export const serverLayer = <A, E, R, E2, R2>(
-  settings: ServerSettings,
-  groups: Layer.Layer<A, E, R>,
-  extra: Layer.Layer<never, E2, R2>,
-) => {
-  const routes = HttpApiBuilder.layer(Api, { openapiPath: "/api/openapi.json" }).pipe(Layer.provide(groups))
+export const apiRoutes = <A, E, R, E2, R2>(groups: Layer.Layer<A, E, R>, extra: Layer.Layer<never, E2, R2>) =>
+  Layer.mergeAll(
+    HttpApiBuilder.layer(Api, { openapiPath: "/api/openapi.json" }).pipe(Layer.provide(groups)),
+    extra,
+    docs,
+    root,
+  )
+
+/** What a node without the role `api` answers: how it is. */
+class NodeApi extends HttpApi.make("rat").add(HealthApi) {}
+
+export const nodeRoutes = <A, E, R, E2, R2>(health: Layer.Layer<A, E, R>, extra: Layer.Layer<never, E2, R2>) =>
+  Layer.merge(HttpApiBuilder.layer(NodeApi).pipe(Layer.provide(health)), extra)
+
+/**
+ * The HTTP server over `routes`. Stops in order: no new connections, event streams told, requests finished (bounded), then
+ * whatever the handlers use.
+ */
+export const serverLayer = <E, R>(settings: ServerSettings, routes: Layer.Layer<never, E, R>) => {
   const server = createServer({ keepAliveTimeout: keepAliveMs })
   return serve(settings, trackConnections(server)).pipe(
-    Layer.provide([routes, extra, docs, root]),
+    Layer.provide(routes),
     Layer.provide(HttpRouter.layer),
     Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { maxParamLength, caseSensitive: true })),
     Layer.provide(

@@ -118,12 +118,15 @@ export const makeClaim = Effect.fnUntraced(function* (wake: Effect.Effect<void>)
     return rows.length
   })
 
-  /** For the process that alone owns its database: what an earlier process held is nobody's any more. */
-  const abandonLeases = (startedBefore: Date) =>
-    sql`
+  /** Ends the leases of a node that is gone, without waiting for them to run out. */
+  const expireOwner = Effect.fn("MaintenanceRepository.expireOwner")(function* (owner: string) {
+    const held = yield* sql`
       update maintenance_run
       set lease_expires_at = now() - interval '1 second'
-      where status = 'running' and started_at < ${startedBefore}`.pipe(Effect.asVoid)
+      where status = 'running' and node = ${owner}
+      returning id`
+    if (held.length > 0) yield* expireLeases()
+  })
 
-  return { claim, renew, release, expireLeases, abandonLeases }
+  return { claim, renew, release, expireLeases, expireOwner }
 })

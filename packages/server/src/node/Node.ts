@@ -1,16 +1,28 @@
 import { createRequire } from "node:module"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
-import { QueryRpc, RunControlRpc, RunnerRpc } from "@rat/domain"
+import { QueryRpc, type Role, RunControlRpc, RunnerRpc } from "@rat/domain"
 import { IcebergTable, migrate, Pg, PgConfig, Rebase, ScanPlanner, SlotPools, StoreConfig } from "@rat/lakehouse"
 import { QueryConfig, QueryRole } from "@rat/query"
 import { RunControl as RunControlClient, RunnerConfig, RunnerRole } from "@rat/runner"
-import { ConfigProvider, Context, Effect, Layer } from "effect"
+import { ConfigProvider, Context, Effect, Layer, Scope } from "effect"
 import { BranchesHttp, TagsHttp } from "../branch/BranchesHttp.ts"
+import { ActorRuntime } from "../cluster/ActorRuntime.ts"
+import { ClusterHttp } from "../cluster/ClusterHttp.ts"
+import { ClusterKey } from "../cluster/ClusterKey.ts"
+import { localClient } from "../cluster/LocalRpc.ts"
+import { NodeIdentity } from "../cluster/NodeIdentity.ts"
+import { NodeReaper } from "../cluster/NodeReaper.ts"
+import { NodeRegistry } from "../cluster/NodeRegistry.ts"
+import { roleLayer } from "../cluster/RoleLayer.ts"
+import { RpcListener } from "../cluster/RpcListener.ts"
+import { EventBroadcast } from "../event/EventBroadcast.ts"
+import { EventConsumers } from "../event/EventConsumers.ts"
 import { EventLog } from "../event/EventLog.ts"
+import { EventsHttp } from "../event/EventsHttp.ts"
 import { FileRepository } from "../file/FileRepository.ts"
 import { FileStorage } from "../file/FileStorage.ts"
 import { FilesHttp } from "../file/FilesHttp.ts"
-import { ServerAddress, serverLayer } from "../http/Server.ts"
+import { apiRoutes, nodeRoutes, ServerAddress, serverLayer } from "../http/Server.ts"
 import { IcebergRestHttp } from "../iceberg-rest/IcebergRestHttp.ts"
 import { StoreSigner } from "../iceberg-rest/RemoteSigning.ts"
 import { LandingHttp } from "../landing/LandingHttp.ts"
@@ -32,7 +44,6 @@ import { RunnerClient } from "../project/RunnerClient.ts"
 import { QueryAnswers } from "../query/QueryAnswers.ts"
 import { QueryClient } from "../query/QueryClient.ts"
 import { QueryHttp } from "../query/QueryHttp.ts"
-import { ActorRuntime } from "../run/ActorRuntime.ts"
 import { LogStreams } from "../run/LogStream.ts"
 import { RunControl } from "../run/RunControl.ts"
 import { RunEntityLayer } from "../run/RunEntity.ts"
@@ -52,7 +63,6 @@ import { TablesHttp } from "../table/TablesHttp.ts"
 import { processMetrics } from "../telemetry/Metrics.ts"
 import { MetricsHttp } from "../telemetry/MetricsHttp.ts"
 import { DataFolder } from "./DataFolder.ts"
-import { localClient } from "./LocalRpc.ts"
 import { nodeCatalog } from "./NodeCatalog.ts"
 import { type NodeOptions, type NodeSettings, nodeConfigProvider, nodeSettings, settingErrors } from "./NodeConfig.ts"
 import { nodeHealth } from "./NodeHealth.ts"
@@ -60,9 +70,9 @@ import { nodeMetrics } from "./NodeMetrics.ts"
 import { unknownSettings } from "./Settings.ts"
 
 /**
- * The one place where all roles meet in one process. Roles know each other by contract only (RPC groups of the domain);
- * here each gets a client of the other in memory. Layers stop from the top of the list in `nodeIn` downwards:
- * HTTP first, then the runner, which lets its runs end, then control, then Postgres.
+ * The one place where roles meet. Roles know each other by contract only (RPC groups of the domain); here each gets a client
+ * of the other, in memory or over the cluster's own port. Layers stop from the top of the list in `nodeIn` downwards: HTTP
+ * first, then control, then the runner, which lets its runs end, then what they stand on, Postgres last.
  */
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
@@ -92,15 +102,19 @@ const repositories = Layer.mergeAll(
   OrphanRepository.layer,
 )
 
-const control = Layer.mergeAll(PipelineEntityLayer, RunEntityLayer, RunNotices.layer, RunReaper.layerOnlyNode)
+const control = Layer.mergeAll(PipelineEntityLayer, RunEntityLayer, RunReaper.layer, MaintenanceWorker.layer)
 
-const runner = Layer.effect(RunnerClient, localClient(RunnerRpc, "Runner")).pipe(
-  Layer.provide(RunnerRole.layer),
+/**
+ * The runner role. It asks control of itself: run rows belong to the control code, which is in every node that executes, so
+ * that no other process has to be alive for a run to go on.
+ */
+const runnerRole = RunnerRole.layer.pipe(
   Layer.provide(Layer.effect(RunControlClient, localClient(RunControlRpc, "RunControl"))),
   Layer.provide(RunControl.layer),
 )
 
-const query = Layer.effect(QueryClient, localClient(QueryRpc, "Query")).pipe(Layer.provide(QueryRole.layer))
+const runnerConfig = (slotFolder: string) =>
+  Layer.unwrap(Effect.map(NodeIdentity, ({ id }) => RunnerConfig.layer({ slotFolder, node: id })))
 
 const groups = Layer.mergeAll(
   HealthHttp,
@@ -117,13 +131,23 @@ const groups = Layer.mergeAll(
   MaintenanceHttp,
   BranchesHttp,
   TagsHttp,
+  ClusterHttp,
+  EventsHttp,
 ).pipe(
-  Layer.provide(nodeHealth),
   Layer.provide([FileStorage.layer, ProjectRepository.layer, LogStreams.layer, QueryAnswers.layer]),
+  Layer.provide([EventBroadcast.layer, EventConsumers.layer]),
   Layer.provide(ProjectValidation.layer),
 )
 
 const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
+  const has = (role: Role) => settings.roles.includes(role)
+  const roles = Layer.mergeAll(
+    roleLayer(RunnerClient, "runner", RunnerRpc, has("runner") ? runnerRole : null),
+    roleLayer(QueryClient, "query", QueryRpc, has("query") ? QueryRole.layer : null),
+  )
+  const routes = has("api")
+    ? apiRoutes(groups, Layer.merge(MetricsHttp, IcebergRestHttp))
+    : nodeRoutes(HealthHttp, MetricsHttp)
   const server = serverLayer(
     {
       ...settings.listen,
@@ -131,22 +155,26 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
       bodyLimits: { jsonBytes, projectBytes, uploadBytes: settings.uploadLimitBytes },
       stopGraceMs: settings.stopGraceMs,
     },
-    groups,
-    Layer.merge(MetricsHttp, IcebergRestHttp),
+    routes,
   )
   const { gitCommit, buildTime } = settings
   return server.pipe(
+    Layer.provide(nodeHealth),
     Layer.provide([processMetrics({ version, gitCommit }), nodeMetrics]),
     Layer.provide(Layer.succeed(BuildInfo, { version, gitCommit, buildTime })),
-    Layer.provide(MaintenanceWorker.layerOnlyNode),
-    Layer.provide([runner, query]),
-    Layer.provide(control),
-    Layer.provide(ActorRuntime.layerSingle),
-    Layer.provide([RunnerConfig.layer({ slotFolder: folder.slots }), QueryConfig.layer({ slotFolder: folder.slots })]),
+    Layer.provide(has("control") ? Layer.merge(control, NodeReaper.layer) : Layer.empty),
+    Layer.provide(roles),
+    Layer.provide(RunNotices.layer),
+    Layer.provide(settings.rpc === null ? ActorRuntime.layerSingle : ActorRuntime.layerCluster),
+    Layer.provide([runnerConfig(folder.slots), QueryConfig.layer({ slotFolder: folder.slots })]),
     Layer.provide(repositories),
     Layer.provide([lakehouse, EventLog.layer, RunHub.layer, RunSettings.layer, MaintenanceSettings.layer]),
     Layer.provide(StoreSigner.layer({ dataFolder: folder.path })),
     Layer.provide(StoreConfig.layerFromConfig({ dataFolder: folder.path })),
+    Layer.provideMerge(NodeRegistry.layer),
+    Layer.provide(settings.rpc === null ? RpcListener.layerNone : RpcListener.layer(settings.rpc)),
+    Layer.provide(ClusterKey.layer),
+    Layer.provideMerge(NodeIdentity.layer({ roles: settings.roles, version, isClustered: settings.rpc !== null })),
     Layer.provide(database(folder.postgres)),
     Layer.provide([NodeFileSystem.layer, NodePath.layer]),
   )
@@ -179,7 +207,7 @@ export interface RunningNode {
 }
 
 /**
- * Starts a node with all roles and answers when it serves requests. It stops when the scope closes: HTTP finishes what
+ * Starts a node and answers when it serves requests. It stops when the scope closes: HTTP finishes what
  * it is answering, runs end or are left to the next start, slots and Postgres end. Failures are sentences for people.
  * Logs and spans go where the caller's context says (`Telemetry.layer`). No span of its own: everything that the node does
  * from then on would be a part of it.
@@ -196,7 +224,11 @@ export const startNode = Effect.fnUntraced(
     )
     const { url, host, port } = Context.get(context, ServerAddress)
     const folder = Context.get(context, DataFolder)
+    const registry = Context.get(context, NodeRegistry)
     yield* folder.announce(url)
+    yield* registry.announce(url)
+    // First of all when the node stops: nobody sends work any more, and `/health/ready` says so while all still works.
+    yield* Scope.addFinalizer(scope, Effect.andThen(registry.drain, Effect.sleep(settings.drainNoticeMs)))
     return { url, host, port, dataFolder: folder.path } satisfies RunningNode
   },
   (effect, options) =>

@@ -1,3 +1,4 @@
+import { Role } from "@rat/domain"
 import { parseBytes } from "@rat/lakehouse"
 import { Config, ConfigProvider, Effect, Schema } from "effect"
 import { settings } from "./Settings.ts"
@@ -8,6 +9,8 @@ export interface NodeOptions {
   readonly data?: string | undefined
   /** `HOST:PORT`, `:PORT` or `PORT`. */
   readonly listen?: string | undefined
+  /** Roles of a node of a cluster, separated by commas. Absent: a node that is alone and has all of them. */
+  readonly roles?: string | undefined
   /** Environment to read; default: the process's. */
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
@@ -36,9 +39,21 @@ export const parseListen = (text: string): ListenAddress | null => {
   return { host: host === "" ? "127.0.0.1" : host, port: Number(match[2]) }
 }
 
+/** How other nodes reach this one. */
+export interface RpcSettings {
+  readonly listen: ListenAddress
+  /** Host that others are told; null: the one that is listened at. */
+  readonly advertise: string | null
+}
+
 export interface NodeSettings {
   readonly data: string
   readonly listen: ListenAddress
+  readonly roles: ReadonlyArray<Role>
+  /** Null for a node that is alone. */
+  readonly rpc: RpcSettings | null
+  /** How long a node that stops goes on serving after it said so, for load balancers to notice. */
+  readonly drainNoticeMs: number
   readonly corsOrigins: ReadonlyArray<string>
   readonly uploadLimitBytes: number
   readonly stopGraceMs: number
@@ -54,6 +69,13 @@ const parsed = <A>(name: string, fallback: string, parse: (text: string) => A | 
     return value ?? (yield* new SettingInvalid({ name, reason: `"${text}" is not ${expected}.` }))
   })
 
+/** `api,control`: each role once, in any order. */
+const parseRoles = (text: string): ReadonlyArray<Role> | null => {
+  const names = text.split(",").map((name) => name.trim())
+  const roles = Role.literals.filter((role) => names.includes(role))
+  return roles.length === names.length ? roles : null
+}
+
 const naturalNumber = (text: string) => (/^\d+$/.test(text.trim()) ? Number(text) : null)
 const anything = (text: string) => text
 
@@ -61,7 +83,39 @@ const anything = (text: string) => text
 export const nodeSettings: Effect.Effect<NodeSettings, SettingInvalid> = Effect.gen(function* () {
   const port = yield* parsed("PORT", "", anything, "")
   const everywhere = port.trim() === "" ? "127.0.0.1:8080" : `0.0.0.0:${port.trim()}`
+  const rolesText = yield* parsed("RAT_ROLES", "", anything, "")
+  const isAlone = rolesText.trim() === ""
+  const database = yield* parsed("DATABASE_URL", "", anything, "")
+  if (!isAlone && database.trim() === "") {
+    return yield* new SettingInvalid({
+      name: "DATABASE_URL",
+      reason:
+        "it is not set. Nodes of a cluster find each other in the Postgres that they share: DATABASE_URL=postgres://user:password@host/database. `rat up` starts one process that needs none.",
+    })
+  }
+  const store = yield* parsed("RAT_STORE", "", anything, "")
+  const s3 = (yield* parsed("S3_ENDPOINT", "", anything, "")) + (yield* parsed("S3_BUCKET", "", anything, ""))
+  if (!isAlone && store.trim() === "" && s3.trim() === "") {
+    return yield* new SettingInvalid({
+      name: "RAT_STORE",
+      reason:
+        "it is not set, and neither is S3_BUCKET. Nodes of a cluster share their objects: name a bucket, or a folder that all of them see.",
+    })
+  }
+  const rpcHost = yield* parsed("RAT_RPC_ADVERTISE", "", anything, "")
   return {
+    roles: isAlone
+      ? Role.literals
+      : yield* parsed("RAT_ROLES", "", parseRoles, `a list of roles such as ${Role.literals.join(",")}`),
+    rpc: isAlone
+      ? null
+      : {
+          listen: yield* parsed("RAT_RPC_ADDR", "127.0.0.1:0", parseListen, "an address such as 0.0.0.0:7350"),
+          advertise: rpcHost.trim() === "" ? null : rpcHost.trim(),
+        },
+    drainNoticeMs: isAlone
+      ? 0
+      : 1000 * (yield* parsed("RAT_DRAIN_NOTICE_SECONDS", "2", naturalNumber, "a number of seconds")),
     data: yield* parsed("RAT_DATA", "./.rat", (text) => (text.trim() === "" ? null : text), "a folder"),
     listen: yield* parsed("RAT_LISTEN_ADDR", everywhere, parseListen, "an address such as 127.0.0.1:8080"),
     corsOrigins: (yield* parsed("CORS_ORIGINS", "http://localhost:3000", anything, ""))
@@ -82,6 +136,8 @@ export const nodeConfigProvider = (options: NodeOptions): ConfigProvider.ConfigP
     ...environment,
     ...(options.data === undefined ? {} : { RAT_DATA: options.data }),
     ...(options.listen === undefined ? {} : { RAT_LISTEN_ADDR: options.listen }),
+    // Nobody joins a node by an accident of its environment: `rat up` says nothing of roles.
+    RAT_ROLES: options.roles ?? "",
   }
   return ConfigProvider.fromEnv({ env: overridden as Record<string, string> })
 }

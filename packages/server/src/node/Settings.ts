@@ -34,6 +34,27 @@ export const settings: ReadonlyArray<Setting> = [
   row("CORS_ORIGINS", "http://localhost:3000", "Origins whose pages may call the API, separated by commas; * for any."),
   row("RAT_UPLOAD_LIMIT", "32MiB", "Most bytes of one upload."),
   row("RAT_STOP_GRACE_SECONDS", "10", "How long requests that are being answered may take to finish at a stop."),
+  row(
+    "RAT_ROLES",
+    "",
+    "Roles of a node of a cluster, of api, control, runner and query, separated by commas.",
+    "--roles",
+  ),
+  row(
+    "RAT_RPC_ADDR",
+    "127.0.0.1:0",
+    "Address for other nodes, HOST:PORT; never the public one. Needs the cluster's key.",
+  ),
+  row(
+    "RAT_RPC_ADVERTISE",
+    "",
+    "Host name or address under which other nodes reach this one, when it is not that of RAT_RPC_ADDR.",
+  ),
+  row(
+    "RAT_DRAIN_NOTICE_SECONDS",
+    "2",
+    "How long a node of a cluster that stops goes on serving after /health/ready says so, for load balancers to notice.",
+  ),
   row("RAT_LOG_FORMAT", "pretty on a terminal, json elsewhere", "How log lines look: pretty or json.", "--log-format"),
   row(
     "RAT_LOG_LEVEL",
@@ -73,6 +94,7 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_NESSIE_TOKEN", "", "Bearer token for the Nessie server."),
   row("RAT_NESSIE_TIMEOUT", "10 seconds", "Deadline of a try of a request to Nessie."),
   // Object store
+  row("RAT_STORE", "store in the data folder", "Folder of the objects; nodes of a cluster without S3 share one."),
   row("S3_ENDPOINT", "", "S3 server, HOST:PORT or URL; without it and S3_BUCKET objects are files in the data folder."),
   row("S3_BUCKET", "rat", "Bucket for everything."),
   row("S3_ACCESS_KEY", "", "Access key."),
@@ -86,8 +108,18 @@ export const settings: ReadonlyArray<Setting> = [
   // Queue and runs
   row("RAT_MAX_PENDING_PER_PIPELINE", "10", "Pending runs of one pipeline; one more is refused."),
   row("RAT_MAX_PENDING_PER_NAMESPACE", "1000", "Pending runs of one namespace; one more is refused."),
+  row(
+    "RAT_MAX_RUNNING_PER_NAMESPACE",
+    "1000",
+    "Runs of one namespace that execute at the same time, on all nodes together.",
+  ),
   row("RAT_LEASE_SECONDS", "10", "A run whose runner is silent for this long goes to another one."),
   row("RAT_MAX_ATTEMPTS", "3", "Attempts of a run whose runners die."),
+  row(
+    "RAT_MAX_OUTAGE_RETRIES",
+    "20",
+    "How often a run that met an outage (object store, catalog) is tried again; pauses grow to 30 s.",
+  ),
   row("RAT_BRANCH_HOURS", "24", "How long the branch of a failed or cancelled run can be read."),
   row(
     "RAT_CATALOG_RETENTION_HOURS",
@@ -98,6 +130,7 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_RUNS_MAX_PER_PIPELINE", "100", "Finished runs kept of one pipeline."),
   row("RAT_RUNS_MAX_AGE_DAYS", "90", "Days a finished run is kept."),
   row("RAT_LOGS_MAX_AGE_DAYS", "30", "Days a run's log is kept."),
+  row("RAT_ATTEMPTS_MAX_AGE_DAYS", "30", "Days the attempts before a run's last one are kept."),
   row("RAT_EVENTS_MAX_AGE_DAYS", "7", "Days an entry of the event log is kept."),
   row("RAT_QUALITY_RESULTS_MAX_PER_TEST", "100", "Results kept of one quality test."),
   row("RAT_SOFT_DELETE_PURGE_DAYS", "30", "Days after which a deleted pipeline's row goes."),

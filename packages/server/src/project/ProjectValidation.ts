@@ -1,4 +1,4 @@
-import { mainRef, type NamespaceName, ProjectFile, type ProjectIssue } from "@rat/domain"
+import { mainRef, type NamespaceName, ProjectFile, type ProjectIssue, type RoleUnavailable } from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -13,7 +13,7 @@ export class ProjectValidation extends Context.Service<
       namespace: NamespaceName,
       files: ReadonlyArray<{ readonly path: string; readonly content: string }>,
       zones?: ReadonlyArray<string>,
-    ) => Effect.Effect<ReadonlyArray<ProjectIssue>, SqlError.SqlError>
+    ) => Effect.Effect<ReadonlyArray<ProjectIssue>, SqlError.SqlError | RoleUnavailable>
   }
 >()("rat/server/project/ProjectValidation") {
   static readonly layer = Layer.effect(

@@ -1,6 +1,7 @@
 import type { RunUpdate } from "@rat/domain"
 import { Context, Duration, Effect, Layer, type Scope, Stream } from "effect"
 import { wireError } from "../http/ErrorEnvelope.ts"
+import { heartbeat, sseEvent } from "../http/ServerSentEvents.ts"
 import { RunSettings } from "./RunSettings.ts"
 
 /**
@@ -9,14 +10,12 @@ import { RunSettings } from "./RunSettings.ts"
  */
 
 const event = (name: "log" | "status" | "error", data: unknown, id?: number) =>
-  `${id === undefined ? "" : `id: ${id}\n`}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
+  sseEvent({ name, json: JSON.stringify(data), ...(id === undefined ? {} : { id }) })
 
 const encodeUpdate = (update: RunUpdate): string =>
   update._tag === "Log"
     ? event("log", { ...update.entry }, update.entry.seq)
     : event("status", { status: update.status })
-
-const heartbeat = ": keep-alive\n\n"
 
 /** What `Last-Event-ID` names: the number of the last line that the client has. */
 export const resumeAfter = (lastEventId: string | undefined): number => {
@@ -56,7 +55,7 @@ export const eventStream = (
   )
 }
 
-/** How many log streams are open, by client. Limits are of this node. */
+/** How many event streams (logs of runs, events) are open, by client. Limits are of this node. */
 export class LogStreams extends Context.Service<
   LogStreams,
   {
@@ -76,7 +75,7 @@ export class LogStreams extends Context.Service<
         Effect.fail(
           wireError(
             429,
-            `There are already ${limit} open log streams ${whose}, the most there may be. Close one, or read the log without following it.`,
+            `There are already ${limit} open event streams ${whose}, the most there may be. Close one, or read without following.`,
             { details: { limit, retry_after_seconds: 5 } },
           ),
         )

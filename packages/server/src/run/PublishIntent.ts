@@ -16,14 +16,14 @@ export const makePublishIntent = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
   return {
-    /** `ending` is all that is needed to finish. Answers with the run's table. Repeating it is no error. */
+    /** `ending` is all that is needed to finish. Answers with the run's namespace and table. Repeating it is no error. */
     begin: Effect.fnUntraced(function* (lease: Lease, ending: unknown) {
-      const rows = yield* retryContention(sql<{ readonly table: string }>`
+      const rows = yield* retryContention(sql<{ readonly namespace: string; readonly table: string }>`
         update run
         set publishing = ${toJsonb(ending)}::jsonb
         where id = ${lease.runId} and status = 'running' and fencing_token = ${lease.fencingToken}
-        returning concat_ws('.', namespace, layer, pipeline) as table`)
-      return rows[0]?.table ?? (yield* new LeaseLost({ runId: lease.runId, attempt: lease.attempt }))
+        returning namespace, concat_ws('.', namespace, layer, pipeline) as table`)
+      return rows[0] ?? (yield* new LeaseLost({ runId: lease.runId, attempt: lease.attempt }))
     }),
 
     /** The merge was refused: nothing happened, and the run is its holder's again. */

@@ -35,10 +35,11 @@ export const makeBranches = Effect.gen(function* () {
         limit ${maxCollected}::integer`
       if (rows.length === 0) return 0
       for (const row of rows) yield* catalog.deleteRef(RefName.make(row.branch))
-      yield* sql`update run set branch = null where ${sql.in(
-        "id",
-        rows.map((row) => row.id),
-      )}`
+      const ids = rows.map((row) => row.id)
+      // Nothing can be gone on with without its branch.
+      yield* sql`
+        with gone as (delete from run_checkpoint where ${sql.in("run_id", ids)})
+        update run set branch = null where ${sql.in("id", ids)}`
       return rows.length
     }),
   }

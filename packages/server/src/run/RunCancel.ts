@@ -2,7 +2,9 @@ import { RunFinished, type RunId, RunNotFound, type RunStatus, toWireStatus } fr
 import { Clock, Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
+import { hasNext } from "../queue/QueueNext.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { inTransaction } from "../sql/Transaction.ts"
 import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
@@ -44,6 +46,7 @@ export const makeCancel = Effect.gen(function* () {
             set status = 'cancelled',
                 lease_owner = null,
                 lease_expires_at = null,
+                retry_at = null,
                 branch_expires_at = case
                   when r.branch is not null then now() + make_interval(hours => ${settings.branchHours}::integer)
                 end,
@@ -61,13 +64,12 @@ export const makeCancel = Effect.gen(function* () {
           announced as (${announce(sql, "ended")})
           select
             ${sql.literal(runColumns)}, null as queue_position, held.lease_owner as owner,
-            exists (select 1 from run n where n.status = 'queued' and n.pipeline_id = r.pipeline_id and n.id <> r.id)
-              as has_next
+            ${hasNext(sql, "r")} as has_next
           from ended r
           join held on held.id = r.id`
       if (rows[0] !== undefined) yield* branches.expireOf(rows[0])
       return rows
-    }).pipe(sql.withTransaction, retryContention)
+    }).pipe(inTransaction(sql), retryContention)
     if (row === undefined) return yield* refuse(runId)
     yield* outbox.wake
     if (row.owner !== null) yield* hub.cancel(row.owner, runId)

@@ -2,6 +2,7 @@ import { ClaimedRun, FencingToken, Lease, type RunId, RunTarget } from "@rat/dom
 import { DateTime, Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
+import { makeDueTimer } from "../queue/DueTimer.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
 import { countClaims } from "../telemetry/Metrics.ts"
@@ -13,119 +14,60 @@ import { RunSettings } from "./RunSettings.ts"
 /** Most runs of one claim, whatever a runner asks for. */
 const maxClaim = 64
 
-/** Claims repeated because another node held every candidate in that instant. */
-const maxRepeats = 3
-
 /**
- * Hands runs to runner nodes. Order: the namespace with the fewest running runs first (fair share), in a namespace the
- * oldest first; of a pipeline at most one run is active. One statement reads only rows that can be claimed, marks a
- * whole batch, opens the attempts and appends the events.
+ * Hands runs to runner nodes in the order of the queue (function `run_claim`, docs/adr/017): fair between namespaces by weight, in a
+ * namespace by priority and age; limits and concurrency keys hold exactly, since claims take turns. One statement marks a whole batch,
+ * opens the attempts and appends the events.
  */
 export const makeClaim = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const settings = yield* RunSettings
   const outbox = yield* Outbox
   const hub = yield* RunHub
+  const due = yield* makeDueTimer(hub.heard.wake)
 
-  const mark = (node: string, limit: number) =>
-    sql<{ readonly candidates: number } & (ClaimRow | { readonly id: null })>`
-      with recursive waiting (namespace) as (
-        -- A loose index scan: costs the number of namespaces that wait, not of runs.
-        (select r.namespace from run r where r.status = 'queued' order by r.namespace limit 1)
-        union all
-        select (
-          select r.namespace from run r
-          where r.status = 'queued' and r.namespace > w.namespace
-          order by r.namespace
-          limit 1)
-        from waiting w
-        where w.namespace is not null
-      ),
-      active as (
-        select namespace, count(*) as runs from run where status = 'running' group by namespace
-      ),
-      candidate as (
-        select c.id, c.place + coalesce(a.runs, 0) as turn
-        from waiting w
-        left join active a on a.namespace = w.namespace
-        cross join lateral (
-          select r.id, row_number() over (order by r.id) as place
-          from run r
-          where r.status = 'queued' and r.namespace = w.namespace
-            and (
-              r.pipeline_id is null
-              or (
-                not exists (select 1 from run b where b.status = 'running' and b.pipeline_id = r.pipeline_id)
-                and not exists (
-                  select 1 from run o where o.status = 'queued' and o.pipeline_id = r.pipeline_id and o.id < r.id)
-              )
-            )
-          order by r.id
-          limit ${limit}::integer
-        ) as c
-        where w.namespace is not null
-        order by turn, c.id
-        limit ${limit}::integer
-      ),
-      free as (
-        -- Row by row, by key: with status inside, Postgres would take the few queued rows that it remembers for granted
-        -- and read the whole queue. The outer condition sees the row as it is once locked.
-        select r.id
-        from candidate c
-        cross join lateral (
-          select l.id, l.status from run l where l.id = c.id offset 0 for update skip locked
-        ) as r
-        where r.status = 'queued'
-        order by c.turn, r.id
-      ),
-      claimed as (
-        update run r
-        set status = 'running',
-            attempt = r.attempt + 1,
-            fencing_token = r.fencing_token + 1,
-            lease_owner = ${node},
-            lease_expires_at = now() + make_interval(secs => ${settings.leaseSeconds}::integer),
-            log_base = case
-              when r.attempt = 0 then 0
-              else (select coalesce(max(l.seq), 0) from run_log l where l.run_id = r.id)
-            end,
-            phase = null,
-            branch = case when r.kind = 'pipeline' then 'run-' || r.id end,
-            started_at = coalesce(r.started_at, now())
-        from free
-        where r.id = free.id
-        returning r.*
+  const mark = (node: string, free: number, ahead: number) =>
+    sql<{ readonly due_ms: number | null } & (ClaimRow | { readonly id: null })>`
+      with claimed as (
+        select c.turn, (c.run).*
+        from run_claim(
+          ${node}, ${free}::integer, ${ahead}::integer, ${settings.leaseSeconds}::integer,
+          ${settings.maxRunningPerNamespace}::integer) c
       ),
       opened as (
         insert into run_attempt (run_id, attempt, fencing_token, owner, started_at)
-        select c.id, c.attempt, c.fencing_token, c.lease_owner, now() from claimed c
+        select c.id, c.attempt, c.fencing_token, c.lease_owner, clock_timestamp() from claimed c
       ),
       announced as (${announce(sql, "claimed")})
       select
-        (select count(*) from candidate)::integer as candidates,
+        (select (extract(epoch from min(q.eligible_at) - clock_timestamp()) * 1000)::float8
+         from run_queue q
+         where q.eligible_at > now()) as due_ms,
         r.id, r.kind, r.namespace, r.pipeline_id, r.layer, r.pipeline, r.pipeline_type, r.code_version, r.code_files,
-        r.trigger, r.traceparent, r.attempt, r.fencing_token::text as fencing_token, r.lease_expires_at, r.created_at
+        r.trigger, r.traceparent, r.attempt, r.fencing_token::text as fencing_token, r.lease_expires_at, r.created_at,
+        coalesce(r.logical_time, r.created_at) as logical_time, r.parameters, r.failures, r.outages,
+        (select k.checkpoint from run_checkpoint k where k.run_id = r.id) as checkpoint
       from (values (1)) as one (row)
       left join claimed r on true
-      left join candidate c on c.id = r.id
-      order by c.turn, r.id`
+      order by r.turn`
 
-  const claim = Effect.fn("RunRepository.claim")(function* (node: string, wanted: number) {
+  /**
+   * At most `wanted` runs for `node`, the `ahead` last of which would wait for a slot there: they are given only if other nodes
+   * have enough to do.
+   */
+  const claim = Effect.fn("RunRepository.claim")(function* (node: string, wanted: number, ahead = 0) {
     const limit = Math.min(Math.max(wanted, 0), maxClaim)
     if (limit === 0) return []
-    for (let repeat = 0; ; repeat++) {
-      const rows = yield* retryContention(mark(node, limit))
-      const runs = rows.flatMap((row) => (row.id === null ? [] : [toClaimedRun(row)]))
-      // Nothing claimed although there is work: another node is claiming the same rows. What is behind them is ours.
-      const isOvertaken = runs.length === 0 && (rows[0]?.candidates ?? 0) > 0
-      if (isOvertaken && repeat < maxRepeats) continue
-      if (runs.length > 0) {
-        yield* outbox.wake
-        yield* countClaims(runs.length)
-      }
-      for (const run of runs) yield* hub.tell(run.lease.runId, { _tag: "Status", status: "running" })
-      return runs
+    const later = Math.min(Math.max(ahead, 0), limit)
+    const rows = yield* retryContention(mark(node, limit - later, later))
+    const runs = rows.flatMap((row) => (row.id === null ? [] : [toClaimedRun(row)]))
+    yield* due.next(rows[0]?.due_ms ?? null)
+    if (runs.length > 0) {
+      yield* outbox.wake
+      yield* countClaims(runs.length)
     }
+    for (const run of runs) yield* hub.tell(run.lease.runId, { _tag: "Status", status: "running" })
+    return runs
   })
 
   /** Extends the leases that are still held; answers with the runs whose lease is lost. */
@@ -184,4 +126,10 @@ const toClaimedRun = (row: ClaimRow): ClaimedRun =>
     trigger: row.trigger,
     createdAt: DateTime.fromDateUnsafe(row.created_at),
     traceparent: row.traceparent,
+    logicalTime: DateTime.fromDateUnsafe(row.logical_time),
+    parameters: row.parameters,
+    checkpoint: row.checkpoint,
+    failedAttempts: row.failures,
+    outageAttempts: row.outages,
+    lostAttempts: row.attempt - 1 - row.failures - row.outages,
   })

@@ -19,7 +19,7 @@ const layer = RunControlRpc.toLayer(
       ) as Effect.Effect<A, Exclude<E, { readonly _tag: "SqlError" }>, R>
 
     return RunControlRpc.of({
-      Claim: ({ node, limit }) => sure(runs.claim(node, limit)),
+      Claim: ({ node, limit, ahead }) => sure(runs.claim(node, limit, ahead)),
       Renew: ({ leases }) => sure(runs.renew(leases)),
       Release: ({ lease }) => sure(runs.release(lease)),
       Report: (progress) => sure(runs.report(progress)),

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { inTransaction } from "../sql/Transaction.ts"
 import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
@@ -23,6 +24,9 @@ export const makeExpiry = Effect.gen(function* () {
   const hub = yield* RunHub
   const branches = yield* makeBranches
 
+  /** Failed attempts have limits of their own: what is left of the number of this one are lost ones, itself included. */
+  const isRepeated = sql`r.attempt - r.failures - r.outages < ${settings.maxAttempts}::integer`
+
   const expire = sql<{
     readonly id: RunId
     readonly status: "queued" | "failed"
@@ -31,7 +35,7 @@ export const makeExpiry = Effect.gen(function* () {
     readonly took_ms: number
   }>`
     with expired as (
-      select r.id, r.lease_owner
+      select r.id, r.lease_owner, r.phase
       from run r
       where r.status = 'running' and r.lease_expires_at < now() and r.publishing is null
       order by r.lease_expires_at, r.id
@@ -40,19 +44,21 @@ export const makeExpiry = Effect.gen(function* () {
     ),
     ended as (
       update run r
-      set status = case when r.attempt < ${settings.maxAttempts}::integer then 'queued' else 'failed' end,
+      set status = case when ${isRepeated} then 'queued' else 'failed' end,
+          retry_at = null,
           lease_owner = null,
           lease_expires_at = null,
-          finished_at = case when r.attempt < ${settings.maxAttempts}::integer then null else now() end,
+          finished_at = case when ${isRepeated} then null else now() end,
           error = case
-            when r.attempt < ${settings.maxAttempts}::integer then null
-            else 'Attempt ' || r.attempt || ' of ' || ${settings.maxAttempts}::integer || ' ended without an answer from node "'
-              || x.lease_owner || '": the node died, was killed or lost its connection. Nothing was published. '
+            when ${isRepeated} then null
+            else 'Attempt ' || r.attempt || ' ended without an answer from node "' || x.lease_owner
+              || '": the node died, was killed or lost its connection. It is the last of '
+              || ${settings.maxAttempts}::integer || ' attempts that may be lost. Nothing was published. '
               || 'Look at the log of that node (memory, disk), then run the pipeline again.'
           end,
-          error_code = case when r.attempt < ${settings.maxAttempts}::integer then null else 'attempt.lost' end,
+          error_code = case when ${isRepeated} then null else 'attempt.lost' end,
           branch_expires_at = case
-            when r.attempt < ${settings.maxAttempts}::integer or r.branch is null then null
+            when ${isRepeated} or r.branch is null then null
             else now() + make_interval(hours => ${settings.branchHours}::integer)
           end
       from expired x
@@ -61,8 +67,9 @@ export const makeExpiry = Effect.gen(function* () {
     ),
     closed as (
       update run_attempt a
-      set ended_at = now(), outcome = 'lost'
+      set ended_at = now(), outcome = 'lost', phase = x.phase, retry_at = case when e.status = 'queued' then now() end
       from ended e
+      join expired x on x.id = e.id
       where a.run_id = e.id and a.attempt = e.attempt
     ),
     noted as (
@@ -80,24 +87,26 @@ export const makeExpiry = Effect.gen(function* () {
     announced as (${announce(sql, "ended")})
     select id, status, branch, (extract(epoch from now() - started_at) * 1000)::float8 as took_ms from ended`
 
+  /** Takes back at most 100 runs; answers with how many. The branch of a run that failed for good expires with it. */
+  const expireLeases = Effect.fn("RunRepository.expireLeases")(function* () {
+    const rows = yield* Effect.gen(function* () {
+      const expired = yield* expire
+      for (const row of expired) if (row.status === "failed") yield* branches.expireOf(row)
+      return expired
+    }).pipe(inTransaction(sql), retryContention)
+    for (const row of rows) {
+      yield* hub.tell(row.id, { _tag: "Reread" })
+      if (row.status === "failed") yield* countRun("failed", row.took_ms)
+    }
+    if (rows.length > 0) {
+      yield* hub.wake
+      yield* outbox.wake
+    }
+    return rows.length
+  })
+
   return {
-    /** Takes back at most 100 runs; answers with how many. The branch of a run that failed for good expires with it. */
-    expireLeases: Effect.fn("RunRepository.expireLeases")(function* () {
-      const rows = yield* Effect.gen(function* () {
-        const expired = yield* expire
-        for (const row of expired) if (row.status === "failed") yield* branches.expireOf(row)
-        return expired
-      }).pipe(sql.withTransaction, retryContention)
-      for (const row of rows) {
-        yield* hub.tell(row.id, { _tag: "Reread" })
-        if (row.status === "failed") yield* countRun("failed", row.took_ms)
-      }
-      if (rows.length > 0) {
-        yield* hub.wake
-        yield* outbox.wake
-      }
-      return rows.length
-    }),
+    expireLeases,
 
     /** Milliseconds until the next lease runs out by the database's clock (0 when one has); null without leases. */
     nextExpiryMs: Effect.map(
@@ -111,19 +120,19 @@ export const makeExpiry = Effect.gen(function* () {
       },
     ),
 
-    /**
-     * Ends the leases of attempts that began before `startedBefore`: for a node that knows that it is the only one, with
-     * the time of its own start. Answers with how many.
-     */
-    abandonLeases: (startedBefore: Date) =>
-      Effect.map(
-        sql`
-          update run r
-          set lease_expires_at = now() - interval '1 second'
-          from run_attempt a
-          where r.status = 'running' and a.run_id = r.id and a.attempt = r.attempt and a.started_at < ${startedBefore}
-          returning r.id`,
-        (rows) => rows.length,
-      ),
+    /** Ends the leases of a node that is gone, without waiting for them to run out. Answers with how many runs it held. */
+    expireOwner: Effect.fn("RunRepository.expireOwner")(function* (owner: string) {
+      const held = yield* sql`
+        update run
+        set lease_expires_at = now() - interval '1 second'
+        where status = 'running' and lease_owner = ${owner}
+        returning id`
+      for (let taken = 0; taken < held.length; ) {
+        const expired = yield* expireLeases()
+        if (expired === 0) break
+        taken += expired
+      }
+      return held.length
+    }),
   }
 })

@@ -1,21 +1,27 @@
 import {
   Column,
   fromWireStatus,
+  isTerminal,
   type Layer,
   type Lease,
   LeaseLost,
   type NamespaceName,
+  type PipelineId,
   type PipelineName,
   QualityResult,
   type RunId,
+  type RunKind,
   RunNotFound,
+  RunNotRepeatable,
+  type RunRepeat,
   type RunStatus,
   type WireRunStatus,
   ZoneListing,
 } from "@rat/domain"
 import { Clock, DateTime, Effect } from "effect"
 import { SqlClient } from "effect/sql"
-import { type LogRow, type RunRow, runColumns, toLogEntry, toRun } from "./RunRow.ts"
+import { makeQueueOrder } from "../queue/QueueOrder.ts"
+import { type AttemptRow, type LogRow, type RunRow, runColumns, toLogEntry, toRun, toRunAttempt } from "./RunRow.ts"
 
 /** What a list of runs is narrowed to; all given conditions hold together. */
 export interface RunFilter {
@@ -57,12 +63,6 @@ const orderBy = (sort: string | undefined): string => {
   return `${column} ${isDescending ? "desc" : "asc"} nulls last, r.id desc`
 }
 
-const queuePosition = `
-  case when r.status = 'queued' then (
-    select count(*)::integer from run q
-    where q.status = 'queued' and q.namespace = r.namespace and q.id <= r.id
-  ) end as queue_position`
-
 interface QualityRow {
   readonly name: string
   readonly status: QualityResult["status"]
@@ -80,13 +80,22 @@ interface QualityRow {
 export const makeRead = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
 
+  const positions = yield* makeQueueOrder
+
+  /** Runs as clients see them, with their places in the queue. */
+  const shown = Effect.fnUntraced(function* (rows: ReadonlyArray<Omit<RunRow, "queue_position">>) {
+    const places = yield* positions(rows.filter((row) => row.status === "queued").map((row) => row.id))
+    const now = yield* Clock.currentTimeMillis
+    return rows.map((row) => toRun({ ...row, queue_position: places.get(row.id) ?? null }, now))
+  })
+
   const find = Effect.fn("RunRepository.find")(function* (runId: RunId) {
-    const rows = yield* sql<RunRow>`
-      select ${sql.literal(runColumns)}, ${sql.literal(queuePosition)}
+    const rows = yield* sql<Omit<RunRow, "queue_position">>`
+      select ${sql.literal(runColumns)}
       from run r
       where r.id = ${runId}`
-    if (rows[0] === undefined) return yield* new RunNotFound({ runId })
-    return toRun(rows[0], yield* Clock.currentTimeMillis)
+    const [run] = yield* shown(rows)
+    return run ?? (yield* new RunNotFound({ runId }))
   })
 
   /** Only the status; what a follower needs first. */
@@ -108,8 +117,8 @@ export const makeRead = Effect.gen(function* () {
     ])
     const [rows, totals] = yield* Effect.all(
       [
-        sql<RunRow>`
-          select ${sql.literal(runColumns)}, ${sql.literal(queuePosition)}
+        sql<Omit<RunRow, "queue_position">>`
+          select ${sql.literal(runColumns)}
           from run r
           where ${where}
           order by ${sql.literal(orderBy(options.sort))}
@@ -119,21 +128,64 @@ export const makeRead = Effect.gen(function* () {
       ],
       { concurrency: 2 },
     )
-    const now = yield* Clock.currentTimeMillis
-    return { runs: rows.map((row) => toRun(row, now)), total: totals[0]!.total }
+    return { runs: yield* shown(rows), total: totals[0]!.total }
   })
 
   const logs = Effect.fn("RunRepository.logs")(function* (
     runId: RunId,
-    options: { readonly afterSeq: number; readonly limit: number },
+    options: { readonly afterSeq: number; readonly limit: number; readonly attempt?: number | undefined },
   ) {
     const rows = yield* sql<LogRow>`
       select seq, at, level, phase, message
       from run_log
       where run_id = ${runId} and seq > ${options.afterSeq}
+        and (${options.attempt ?? null}::integer is null or attempt = ${options.attempt ?? null}::integer)
       order by seq
       limit ${options.limit}`
     return rows.map(toLogEntry)
+  })
+
+  /** Oldest first. */
+  const attempts = Effect.fn("RunRepository.attempts")(function* (runId: RunId) {
+    const rows = yield* sql<AttemptRow>`
+      select
+        a.attempt, a.owner, a.outcome, a.started_at, a.ended_at, a.retry_at,
+        case when a.outcome is null or ended.with_run then r.phase else a.phase end as phase,
+        case when ended.with_run then r.phases else a.phases end as phases,
+        case when ended.with_run then r.error else a.error end as error,
+        case when ended.with_run then r.error_code else a.error_code end as error_code
+      from run_attempt a
+      join run r on r.id = a.run_id
+      -- What the attempt that ended the run has to say is in the run's row.
+      cross join lateral (
+        select a.attempt = r.attempt and (a.outcome = r.status or (a.outcome = 'lost' and r.status = 'failed')) is true
+          as with_run
+      ) as ended
+      where a.run_id = ${runId}
+      order by a.attempt`
+    if (rows.length === 0) yield* status(runId)
+    return rows.map(toRunAttempt)
+  })
+
+  /** What a run to be repeated was of; refused while it is active, and where a resume has nothing to go on from. */
+  const repeatable = Effect.fn("RunRepository.repeatable")(function* ({ of, resume }: RunRepeat) {
+    const [row] = yield* sql<{
+      readonly kind: RunKind
+      readonly namespace: NamespaceName
+      readonly pipelineId: PipelineId | null
+      readonly status: RunStatus
+      readonly has_checkpoint: boolean
+    }>`
+      select
+        kind, namespace, pipeline_id as "pipelineId", status,
+        exists (select 1 from run_checkpoint k where k.run_id = r.id) as has_checkpoint
+      from run r
+      where id = ${of}`
+    if (row === undefined) return yield* new RunNotFound({ runId: of })
+    if (!isTerminal(row.status)) return yield* new RunNotRepeatable({ runId: of, reason: "active" })
+    if (resume && row.status === "succeeded") return yield* new RunNotRepeatable({ runId: of, reason: "succeeded" })
+    if (resume && !row.has_checkpoint) return yield* new RunNotRepeatable({ runId: of, reason: "no_checkpoint" })
+    return { kind: row.kind, namespace: row.namespace, pipelineId: row.pipelineId }
   })
 
   const quality = Effect.fn("RunRepository.quality")(function* (runId: RunId) {
@@ -177,5 +229,5 @@ export const makeRead = Effect.gen(function* () {
     })
   })
 
-  return { find, status, list, logs, quality, listZone }
+  return { find, status, list, logs, attempts, repeatable, quality, listZone }
 })

@@ -17,81 +17,61 @@ const slackMs = 20
  * Every control node does it; the statements skip rows that another one holds. It sleeps until something is due: a lease
  * handed out meanwhile lasts longer than the sleep.
  */
-const make = (options: { readonly isOnlyNode: boolean }) =>
-  Effect.gen(function* () {
-    const runs = yield* RunRepository
-    const catalog = yield* Catalog
-    const settings = yield* RunSettings
+const make = Effect.gen(function* () {
+  const runs = yield* RunRepository
+  const catalog = yield* Catalog
+  const settings = yield* RunSettings
 
-    /** Keeps a loop alive: whatever failed is tried again in its next round. */
-    const surely = <A, E, R>(what: string, fallback: A, effect: Effect.Effect<A, E, R>) =>
-      Effect.catchCause(effect, (cause) =>
-        Effect.as(Effect.logWarning(`The reaper could not ${what}`, cause), fallback),
-      )
+  /** Keeps a loop alive: whatever failed is tried again in its next round. */
+  const surely = <A, E, R>(what: string, fallback: A, effect: Effect.Effect<A, E, R>) =>
+    Effect.catchCause(effect, (cause) => Effect.as(Effect.logWarning(`The reaper could not ${what}`, cause), fallback))
 
-    const leases = Effect.gen(function* () {
-      const due = yield* surely("look for lost leases", null, runs.nextExpiryMs)
-      const longest = settings.leaseSeconds * 1000
-      if (due === null || due > 0) yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
-      const expired = yield* surely("take back lost leases", 0, runs.expireLeases())
-      if (expired > 0)
-        yield* Effect.logInfo("Took back runs of lost attempts").pipe(Effect.annotateLogs({ runs: expired }))
-      else if (due === 0) yield* Effect.sleep(1000)
-    })
-
-    const drained = (take: Effect.Effect<number>): Effect.Effect<void> =>
-      Effect.flatMap(take, (taken) => (taken < branchPage ? Effect.void : drained(take)))
-
-    const branches = Effect.gen(function* () {
-      yield* drained(surely("collect branches of runs", 0, runs.collectBranches()))
-      yield* drained(
-        surely(
-          "collect expired branches",
-          0,
-          Effect.map(catalog.collectExpired(branchPage), (names) => names.length),
-        ),
-      )
-      // A step a minute: a pass over a million versions takes less than two hours, and no step is long.
-      const before = DateTime.subtract(yield* DateTime.now, { hours: settings.catalogRetentionHours })
-      const forgotten = yield* surely("forget old versions of tables", 0, catalog.prune(before, versionPage))
-      if (forgotten > 0) {
-        yield* Effect.logDebug("Forgot old versions of tables").pipe(Effect.annotateLogs({ versions: forgotten }))
-      }
-      yield* Effect.sleep("1 minute")
-    })
-
-    const retention = Effect.gen(function* () {
-      yield* Effect.sleep(Duration.minutes(settings.retentionIntervalMinutes))
-      const removed = yield* surely("remove old rows", undefined, runs.prune())
-      if (removed !== undefined) yield* Effect.logDebug("Removed old rows").pipe(Effect.annotateLogs({ ...removed }))
-    })
-
-    if (options.isOnlyNode) {
-      const abandoned = yield* surely(
-        "end the leases of an earlier process",
-        0,
-        runs.abandonLeases(new Date(performance.timeOrigin)),
-      )
-      if (abandoned > 0) {
-        yield* Effect.logInfo("An earlier process left runs behind; they go on").pipe(
-          Effect.annotateLogs({ runs: abandoned }),
-        )
-      }
-    }
-    /** Only a catalog outside of Postgres leaves a publish half-way. */
-    const publishes = Effect.gen(function* () {
-      const resumed = yield* surely("finish publishes", 0, runs.resumePublishes())
-      if (resumed > 0)
-        yield* Effect.logInfo("Finished publishes of silent nodes").pipe(Effect.annotateLogs({ runs: resumed }))
-      yield* Effect.sleep("2 seconds")
-    })
-    if (!catalog.joinsTransactions) yield* Effect.forkScoped(Effect.forever(publishes))
-    for (const loop of [leases, branches, retention]) yield* Effect.forkScoped(Effect.forever(loop))
+  const leases = Effect.gen(function* () {
+    const due = yield* surely("look for lost leases", null, runs.nextExpiryMs)
+    const longest = settings.leaseSeconds * 1000
+    if (due === null || due > 0) yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
+    const expired = yield* surely("take back lost leases", 0, runs.expireLeases())
+    if (expired > 0)
+      yield* Effect.logInfo("Took back runs of lost attempts").pipe(Effect.annotateLogs({ runs: expired }))
+    else if (due === 0) yield* Effect.sleep(1000)
   })
 
-export const RunReaper = {
-  layer: Layer.effectDiscard(make({ isOnlyNode: false })),
+  const drained = (take: Effect.Effect<number>): Effect.Effect<void> =>
+    Effect.flatMap(take, (taken) => (taken < branchPage ? Effect.void : drained(take)))
 
-  /** For the process that alone owns its database (`rat up`): whatever is running when it starts is nobody's any more. */
-  layerOnlyNode: Layer.effectDiscard(make({ isOnlyNode: true })),
-}
+  const branches = Effect.gen(function* () {
+    yield* drained(surely("collect branches of runs", 0, runs.collectBranches()))
+    yield* drained(
+      surely(
+        "collect expired branches",
+        0,
+        Effect.map(catalog.collectExpired(branchPage), (names) => names.length),
+      ),
+    )
+    // A step a minute: a pass over a million versions takes less than two hours, and no step is long.
+    const before = DateTime.subtract(yield* DateTime.now, { hours: settings.catalogRetentionHours })
+    const forgotten = yield* surely("forget old versions of tables", 0, catalog.prune(before, versionPage))
+    if (forgotten > 0) {
+      yield* Effect.logDebug("Forgot old versions of tables").pipe(Effect.annotateLogs({ versions: forgotten }))
+    }
+    yield* Effect.sleep("1 minute")
+  })
+
+  const retention = Effect.gen(function* () {
+    yield* Effect.sleep(Duration.minutes(settings.retentionIntervalMinutes))
+    const removed = yield* surely("remove old rows", undefined, runs.prune())
+    if (removed !== undefined) yield* Effect.logDebug("Removed old rows").pipe(Effect.annotateLogs({ ...removed }))
+  })
+
+  /** Only a catalog outside of Postgres leaves a publish half-way. */
+  const publishes = Effect.gen(function* () {
+    const resumed = yield* surely("finish publishes", 0, runs.resumePublishes())
+    if (resumed > 0)
+      yield* Effect.logInfo("Finished publishes of silent nodes").pipe(Effect.annotateLogs({ runs: resumed }))
+    yield* Effect.sleep("2 seconds")
+  })
+  if (!catalog.joinsTransactions) yield* Effect.forkScoped(Effect.forever(publishes))
+  for (const loop of [leases, branches, retention]) yield* Effect.forkScoped(Effect.forever(loop))
+})
+
+export const RunReaper = { layer: Layer.effectDiscard(make) }

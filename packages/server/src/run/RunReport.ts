@@ -1,9 +1,10 @@
 import { type Lease, LeaseLost, LogEntry, type Phase, type PhaseTiming, type RunId } from "@rat/domain"
 import { makeGroupCommit } from "@rat/lakehouse"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, type Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
+import { maxCheckpoint, storeCheckpoints } from "./RunCheckpoint.ts"
 import { RunHub } from "./RunHub.ts"
 import { RunSettings } from "./RunSettings.ts"
 
@@ -12,6 +13,8 @@ export interface Progress {
   readonly lease: Lease
   readonly phase: Phase | null
   readonly logs: ReadonlyArray<LogEntry>
+  /** What the next attempt can go on from; absent: nothing new. */
+  readonly checkpoint?: Schema.Json | undefined
 }
 
 /** Characters kept of one log line. */
@@ -42,6 +45,9 @@ export const makeReport = Effect.gen(function* () {
       items.map(({ lease, phase }, ord) => ({ ord, id: lease.runId, token: lease.fencingToken.toString(), phase })),
     )
     const lines = toJsonb(items.flatMap(({ lease, logs }) => linesOf(lease, logs)))
+    const checkpoints = items.flatMap(({ lease, checkpoint }, ord) =>
+      checkpoint === undefined ? [] : [{ run_id: lease.runId, token: lease.fencingToken.toString(), ord, checkpoint }],
+    )
     return sql<{ readonly id: RunId; readonly token: string; readonly log_base: number }>`
       with input as (
         select * from jsonb_to_recordset(${moves}::jsonb) as i (ord integer, id uuid, token bigint, phase text)
@@ -83,6 +89,7 @@ export const makeReport = Effect.gen(function* () {
         where h.log_base + l.seq <= ${settings.maxLogLines}::integer
         on conflict (run_id, seq) do nothing
       )
+      ${checkpoints.length === 0 ? sql.literal("") : sql`, kept as (${storeCheckpoints(sql, toJsonb(checkpoints))})`}
       select id, fencing_token::text as token, log_base from held`
   }
 
@@ -115,7 +122,15 @@ export const makeReport = Effect.gen(function* () {
   })
 
   return {
-    report: Effect.fn("RunRepository.report")((progress: Progress) => grouped(progress)),
+    report: Effect.fn("RunRepository.report")(function* (progress: Progress) {
+      const { checkpoint, ...rest } = progress
+      if (checkpoint === undefined || JSON.stringify(checkpoint).length <= maxCheckpoint)
+        return yield* grouped(progress)
+      yield* Effect.logWarning("A checkpoint is too long to be kept: a new attempt goes on from an earlier one").pipe(
+        Effect.annotateLogs({ run_id: progress.lease.runId, attempt: progress.lease.attempt }),
+      )
+      return yield* grouped(rest)
+    }),
 
     /** Last words of an attempt whose run is already cancelled. Anybody else's are ignored. */
     stopped: Effect.fn("RunRepository.stopped")(function* (

@@ -24,7 +24,7 @@ import { TableMetadataRepository } from "../table/TableMetadataRepository.ts"
 import { RunRepository } from "./RunRepository.ts"
 import { firstUuidAt } from "./RunRetention.ts"
 import type { Submission } from "./RunSubmit.ts"
-import { testRuns } from "./TestRuns.ts"
+import { onBranch, pointer, testRuns } from "./TestRuns.ts"
 
 const wish = (over: Partial<Submission> = {}): Submission => ({
   kind: "noop",
@@ -105,7 +105,7 @@ layer(
       const runs = yield* RunRepository
       const accepted = yield* runs.submit(wish({ trigger: "schedule:0 3 * * *" }))
       assert.strictEqual(accepted.status, "pending")
-      assert.strictEqual(accepted.queue_position, 1)
+      assert.strictEqual((yield* runs.find(accepted.id)).queue_position, 1)
       const [claimed] = yield* runs.claim("node-a", 4)
       assert.strictEqual(claimed?.lease.runId, accepted.id)
       assert.strictEqual(claimed?.trigger, "schedule:0 3 * * *")
@@ -204,6 +204,7 @@ layer(
 
   it.effect("the pending runs of a pipeline and of a namespace are limited, and the limit says so", () =>
     Effect.gen(function* () {
+      yield* emptyQueue
       const runs = yield* RunRepository
       const namespace = yield* newNamespace
       const pipeline = yield* newPipeline(namespace)
@@ -405,7 +406,7 @@ layer(
       }
       const run = yield* runs.find(accepted.id)
       assert.deepStrictEqual([run.status, run.branch], ["failed", branch])
-      assert.match(run.error ?? "", /Attempt 3 of 3 .* node "node-3"/)
+      assert.match(run.error ?? "", /Attempt 3 ended .* node "node-3".* last of 3 attempts/)
       assert.isNotNull((yield* catalog.ref(branch)).expiresAt)
       assert.deepStrictEqual((yield* eventsOf(accepted.id)).at(-1), "run.failed")
       assert.deepStrictEqual(yield* runs.claim("node", 8), [])
@@ -648,30 +649,4 @@ layer(
       assert.deepStrictEqual([left.runs[0]?.id, left.runs[1]?.id], [variant(2), recent(3)])
     }),
   )
-})
-
-const pointer = (metadataLocation: string) => ({ metadataLocation, snapshotId: "1", rowCount: 3, sizeBytes: 100 })
-
-/** A claimed run that has committed `location` as its table on its own branch. */
-const onBranch = Effect.fnUntraced(function* (
-  namespace: NamespaceName,
-  pipelineId: Submission["pipelineId"],
-  table: TableKey,
-  expected: string | null,
-  location: string,
-) {
-  const runs = yield* RunRepository
-  const catalog = yield* Catalog
-  yield* runs.submit(wish({ kind: "pipeline", namespace, pipelineId }))
-  const [claimed] = yield* runs.claim("node", 1)
-  const runId = claimed!.lease.runId
-  const branch = RefName.make(runBranch(runId))
-  yield* catalog.createBranch(branch, { from: mainRef, runId })
-  yield* catalog.commit(branch, {
-    message: "m",
-    author: "t",
-    runId,
-    changes: [{ key: table, expected, next: pointer(location) }],
-  })
-  return { claimed: claimed!, branch }
 })

@@ -20,6 +20,8 @@ export const firstUuidAt = (ms: number): string => {
 export interface Removed {
   readonly keys: number
   readonly logLines: number
+  readonly attempts: number
+  readonly checkpoints: number
   readonly qualityResults: number
   readonly runs: number
   readonly pipelines: number
@@ -60,6 +62,26 @@ export const makeRetention = Effect.gen(function* () {
         from run_log l
         join run r on r.id = l.run_id
         where l.run_id < ${before(now, settings.logsMaxAgeDays)}::uuid and r.finished_at is not null
+        limit ${maxRemoved})
+      returning 1`)
+    // Those of runs that were never claimed, and those that outlived their settings; others go with their branch.
+    const checkpoints = yield* drain(sql`
+      delete from run_checkpoint
+      where run_id in (
+        select k.run_id
+        from run_checkpoint k
+        join run r on r.id = k.run_id
+        where r.finished_at is not null and r.branch is null
+        limit ${maxRemoved})
+      returning 1`)
+    const attempts = yield* drain(sql`
+      delete from run_attempt
+      where (run_id, attempt) in (
+        select a.run_id, a.attempt
+        from run_attempt a
+        join run r on r.id = a.run_id
+        where a.run_id < ${before(now, settings.attemptsMaxAgeDays)}::uuid
+          and r.finished_at is not null and a.attempt < r.attempt
         limit ${maxRemoved})
       returning 1`)
     const qualityResults = yield* drain(sql`
@@ -104,7 +126,7 @@ export const makeRetention = Effect.gen(function* () {
       ),
       history as (delete from run r using purged where r.pipeline_id = purged.id)
       select id from purged`)
-    return { keys, logLines, qualityResults, runs: old + many, pipelines } satisfies Removed
+    return { keys, logLines, attempts, checkpoints, qualityResults, runs: old + many, pipelines } satisfies Removed
   })
 
   return { prune }

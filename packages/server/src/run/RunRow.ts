@@ -1,4 +1,5 @@
 import {
+  type AttemptOutcome,
   CodeFile,
   type ContentHash,
   type Layer,
@@ -11,18 +12,21 @@ import {
   type PipelineName,
   type PipelineType,
   Run,
+  RunAttempt,
   type RunId,
   type RunKind,
+  type RunParameters,
   type RunStatus,
   toWireStatus,
 } from "@rat/domain"
-import { DateTime } from "effect"
+import { DateTime, type Schema } from "effect"
 
 /** Columns of table `run` (as `r`) that clients see; `bigint` becomes a number, which holds 2^53 rows. */
 export const runColumns = `
   r.id, r.kind, r.namespace, r.pipeline_id, r.layer, r.pipeline, r.status, r.trigger, r.code_version,
   r.attempt, r.phase, r.phases, r.error, r.rows_written::float8 as rows_written, r.snapshot_id,
-  r.branch, r.branch_expires_at, r.created_at, r.started_at, r.finished_at`
+  r.branch, r.branch_expires_at, r.created_at, r.started_at, r.finished_at, r.priority, nullif(r.concurrency_key, '') as concurrency_key, r.error_code, r.parameters,
+  coalesce(r.logical_time, r.created_at) as logical_time, r.retry_of, r.retry_at`
 
 export interface RunRow {
   readonly id: RunId
@@ -45,6 +49,13 @@ export interface RunRow {
   readonly created_at: Date
   readonly started_at: Date | null
   readonly finished_at: Date | null
+  readonly priority: number
+  readonly concurrency_key: string | null
+  readonly error_code: string | null
+  readonly parameters: RunParameters
+  readonly logical_time: Date
+  readonly retry_of: RunId | null
+  readonly retry_at: Date | null
   readonly queue_position: number | null
 }
 
@@ -81,6 +92,13 @@ export const toRun = (row: RunRow, nowMs: number): Run => {
       branch_expires_at: isReadable ? utc(row.branch_expires_at) : null,
       snapshot_id: row.snapshot_id,
       queue_position: row.status === "queued" ? row.queue_position : null,
+      priority: row.priority,
+      concurrency_key: row.concurrency_key,
+      error_code: row.error_code,
+      parameters: row.parameters,
+      logical_time: DateTime.fromDateUnsafe(row.logical_time),
+      retry_of: row.retry_of,
+      retry_at: row.status === "queued" ? utc(row.retry_at) : null,
     },
     { disableChecks: true },
   )
@@ -103,6 +121,37 @@ export const toLogEntry = (row: LogRow): LogEntry =>
     ...(row.phase === null ? {} : { phase: row.phase }),
   })
 
+export interface AttemptRow {
+  readonly attempt: number
+  readonly owner: string
+  readonly outcome: "succeeded" | "failed" | "cancelled" | "lost" | null
+  readonly started_at: Date
+  readonly ended_at: Date | null
+  readonly retry_at: Date | null
+  readonly phase: Phase | null
+  readonly phases: RunRow["phases"]
+  readonly error: string | null
+  readonly error_code: string | null
+}
+
+const outcomeOf = (outcome: AttemptRow["outcome"]): AttemptOutcome =>
+  outcome === null ? "running" : outcome === "lost" ? "lost" : (toWireStatus(outcome) as AttemptOutcome)
+
+export const toRunAttempt = (row: AttemptRow): RunAttempt =>
+  new RunAttempt({
+    attempt: row.attempt,
+    node: row.owner,
+    outcome: outcomeOf(row.outcome),
+    started_at: DateTime.fromDateUnsafe(row.started_at),
+    ended_at: utc(row.ended_at),
+    duration_ms: row.ended_at === null ? null : row.ended_at.getTime() - row.started_at.getTime(),
+    phase: row.phase,
+    phases: row.phases.map((timing) => new PhaseTiming(timing)),
+    error: row.error,
+    error_code: row.error_code,
+    retry_at: utc(row.retry_at),
+  })
+
 /** What a claim needs of a row. */
 export interface ClaimRow {
   readonly id: RunId
@@ -120,6 +169,11 @@ export interface ClaimRow {
   readonly fencing_token: string
   readonly lease_expires_at: Date
   readonly created_at: Date
+  readonly logical_time: Date
+  readonly parameters: RunParameters
+  readonly checkpoint: Schema.Json
+  readonly failures: number
+  readonly outages: number
 }
 
 export const toCodeFiles = (row: ClaimRow) => row.code_files.map((file) => new CodeFile(file))

@@ -6,10 +6,14 @@ const config = Config.all({
   /** Pending runs of one pipeline; one more is refused. */
   maxPendingPerPipeline: wholeNumber("RAT_MAX_PENDING_PER_PIPELINE", 10),
   maxPendingPerNamespace: wholeNumber("RAT_MAX_PENDING_PER_NAMESPACE", 1000),
+  /** Runs of one namespace that execute at the same time, on all nodes together; the others wait. */
+  maxRunningPerNamespace: wholeNumber("RAT_MAX_RUNNING_PER_NAMESPACE", 1000, 0),
   /** Time after which a silent attempt counts as lost. Holders renew every third of it. */
   leaseSeconds: wholeNumber("RAT_LEASE_SECONDS", 10),
   /** Attempts of a run whose attempts are lost (crash, kill, lost network), the first included. */
   maxAttempts: wholeNumber("RAT_MAX_ATTEMPTS", 3),
+  /** Attempts that follow ones that met an outage (object store, catalog): with pauses of up to 30 s, 20 are about 8 minutes. */
+  maxOutageRetries: wholeNumber("RAT_MAX_OUTAGE_RETRIES", 20, 0),
   /** How long the branch of a failed or cancelled run can be read. */
   branchHours: wholeNumber("RAT_BRANCH_HOURS", 24, 0),
   /** How long main's replaced versions and dropped tables can be gone back to; what a branch or tag sees stays longer. */
@@ -19,6 +23,8 @@ const config = Config.all({
   runsMaxPerPipeline: wholeNumber("RAT_RUNS_MAX_PER_PIPELINE", 100),
   runsMaxAgeDays: wholeNumber("RAT_RUNS_MAX_AGE_DAYS", 90, 0),
   logsMaxAgeDays: wholeNumber("RAT_LOGS_MAX_AGE_DAYS", 30, 0),
+  /** How long the attempts before a run's last one are kept. The last one stays as long as its run. */
+  attemptsMaxAgeDays: wholeNumber("RAT_ATTEMPTS_MAX_AGE_DAYS", 30, 0),
   qualityResultsMaxPerTest: wholeNumber("RAT_QUALITY_RESULTS_MAX_PER_TEST", 100),
   softDeletePurgeDays: wholeNumber("RAT_SOFT_DELETE_PURGE_DAYS", 30, 0),
   retentionIntervalMinutes: wholeNumber("RAT_RETENTION_INTERVAL_MINUTES", 15),

@@ -1,10 +1,13 @@
 import { assert, layer } from "@effect/vitest"
 import {
   canMove,
+  defaultRetryPolicy,
+  type FailureKind,
   isTerminal,
   type Lease,
   NamespaceName,
   outcomeWithoutTable,
+  RetryPolicy,
   RunFailure,
   type RunId,
   type RunStatus,
@@ -21,33 +24,62 @@ type Step =
   | { readonly do: "claim" }
   | { readonly do: "expire" }
   | { readonly do: "cancel" }
-  | { readonly do: "renew" | "report" | "succeed" | "fail"; readonly lease: number }
+  /** The time of a run that waits for its next attempt comes. */
+  | { readonly do: "wait" }
+  | { readonly do: "renew" | "report" | "succeed"; readonly lease: number }
+  | { readonly do: "fail"; readonly lease: number; readonly kind: FailureKind }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("claim" as const) }),
   fc.record({ do: fc.constant("expire" as const) }),
   { arbitrary: fc.record({ do: fc.constant("cancel" as const) }), weight: 1 },
+  fc.record({ do: fc.constant("wait" as const) }),
   {
     arbitrary: fc.record({
-      do: fc.constantFrom("renew" as const, "report" as const, "succeed" as const, "fail" as const),
-      lease: fc.nat(3),
+      do: fc.constantFrom("renew" as const, "report" as const, "succeed" as const),
+      lease: fc.nat(5),
     }),
-    weight: 4,
+    weight: 3,
+  },
+  {
+    arbitrary: fc.record({
+      do: fc.constant("fail" as const),
+      lease: fc.nat(5),
+      kind: fc.constantFrom<FailureKind>("transient", "transient", "outage", "final"),
+    }),
+    weight: 2,
   },
 )
 
 const maxAttempts = 3
+const maxOutageRetries = 2
+const policy = new RetryPolicy({ ...defaultRetryPolicy, maxRetries: 2 })
+const codes = { final: "sql.error", transient: "slot.died", outage: "store.unavailable" }
 
 /** The machine as the domain defines it, for one run: what a sequence of steps must do. */
 interface Model {
   status: RunStatus
   attempt: number
+  failures: number
+  outages: number
+  isDue: boolean
+  /** How attempts ended of their own accord. */
+  readonly ends: Map<number, "succeeded" | "failed">
 }
 
 const holds = (model: Model, lease: Lease) => model.status === "running" && lease.attempt === model.attempt
 
 const nothing = outcomeWithoutTable([])
-const broken = new RunFailure({ error: "e", code: "c", phase: "execute", phases: [], quality: [] })
+const broken = (kind: FailureKind) =>
+  new RunFailure({
+    error: "e",
+    code: codes[kind],
+    phase: "execute",
+    phases: [],
+    quality: [],
+    retryable: kind !== "final",
+    retry: policy,
+  })
 
 const submit = Effect.flatMap(RunRepository, (runs) =>
   runs.submit({
@@ -74,6 +106,10 @@ const apply = Effect.fnUntraced(function* (runId: RunId, action: Step, leases: R
       return (yield* runs.expireLeases()) > 0
     case "cancel":
       return yield* accepted(runs.cancel(runId))
+    case "wait":
+      yield* sql`update run set retry_at = now() where id = ${runId} and retry_at is not null`
+      yield* sql`update run_queue set eligible_at = now() where run_id = ${runId} and eligible_at is not null`
+      return false
     default: {
       const lease = leases[action.lease % Math.max(1, leases.length)]
       if (lease === undefined) return false
@@ -85,7 +121,7 @@ const apply = Effect.fnUntraced(function* (runId: RunId, action: Step, leases: R
         case "succeed":
           return yield* accepted(runs.succeed(lease, nothing))
         case "fail":
-          return yield* accepted(runs.fail(lease, broken))
+          return yield* accepted(runs.fail(lease, broken(action.kind)))
       }
     }
   }
@@ -101,7 +137,7 @@ const rowOf = (runId: RunId) =>
       where r.id = ${runId}`,
   ).pipe(Effect.map((rows) => rows[0]!))
 
-layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseSeconds: 60 }))), {
+layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOutageRetries, leaseSeconds: 60 }))), {
   excludeTestServices: true,
 })("Run state machine", (it) => {
   it.effect("any sequence of steps does to the rows what the machine of the domain says", () =>
@@ -111,7 +147,14 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseS
         const sql = yield* SqlClient.SqlClient
         yield* sql`delete from run`
         const run = yield* submit
-        const model: Model = { status: "queued", attempt: 0 }
+        const model: Model = {
+          status: "queued",
+          attempt: 0,
+          failures: 0,
+          outages: 0,
+          isDue: true,
+          ends: new Map(),
+        }
         const leases: Array<Lease> = []
         for (const action of steps) {
           const before = model.status
@@ -119,7 +162,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseS
           switch (action.do) {
             case "claim": {
               const claimed = answer as ReadonlyArray<{ readonly lease: Lease }>
-              assert.strictEqual(claimed.length, model.status === "queued" ? 1 : 0)
+              assert.strictEqual(claimed.length, model.status === "queued" && model.isDue ? 1 : 0)
               for (const { lease } of claimed) {
                 leases.push(lease)
                 model.status = "running"
@@ -130,7 +173,13 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseS
             }
             case "expire":
               assert.strictEqual(answer, model.status === "running")
-              if (model.status === "running") model.status = model.attempt < maxAttempts ? "queued" : "failed"
+              if (model.status === "running") {
+                const lost = model.attempt - model.failures - model.outages
+                model.status = lost < maxAttempts ? "queued" : "failed"
+              }
+              break
+            case "wait":
+              model.isDue = true
               break
             case "cancel":
               assert.strictEqual(answer, sourcesOf("cancelled").includes(model.status))
@@ -140,10 +189,18 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseS
               const lease = leases[action.lease % Math.max(1, leases.length)]
               const isHeld = lease !== undefined && holds(model, lease)
               const end = action.do === "succeed" ? "succeeded" : action.do === "fail" ? "failed" : undefined
-              // Repeating the end of the attempt that ended the run is no error and changes nothing.
-              const isRepeat = lease !== undefined && model.status === end && lease.attempt === model.attempt
+              // Repeating the end of an attempt is no error and changes nothing.
+              const isRepeat = lease !== undefined && end !== undefined && model.ends.get(lease.attempt) === end
               assert.strictEqual(answer, isHeld || isRepeat, `${action.do} as ${lease?.attempt}`)
-              if (isHeld && end !== undefined) model.status = end
+              if (!isHeld || end === undefined) break
+              model.ends.set(lease.attempt, end)
+              model.status = end
+              if (action.do !== "fail") break
+              if (action.kind === "transient" && model.failures < policy.maxRetries) {
+                Object.assign(model, { status: "queued", isDue: false, failures: model.failures + 1 })
+              } else if (action.kind === "outage" && model.outages < maxOutageRetries) {
+                Object.assign(model, { status: "queued", isDue: false, outages: model.outages + 1 })
+              }
             }
           }
           assert.isTrue(before === model.status || canMove(before, model.status), `${before} -> ${model.status}`)
@@ -187,7 +244,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, leaseS
                 if (answer !== true) return
                 if (action.do === "cancel") ends.push("cancelled")
                 if (action.do === "succeed") ends.push("succeeded")
-                if (action.do === "fail") ends.push("failed")
+                if (action.do === "fail" && action.kind === "final") ends.push("failed")
               }),
             { concurrency: 8, discard: true },
           )

@@ -15,7 +15,8 @@ import { Effect, Option, Schema } from "effect"
 import { HttpServerResponse, HttpTraceContext } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { wired, wireError } from "../http/ErrorEnvelope.ts"
-import { PipelineEntity, pipelineEntityId } from "../pipeline/PipelineEntity.ts"
+import { eventStreamHeaders } from "../http/ServerSentEvents.ts"
+import { makeSubmitter } from "../pipeline/PipelineEntity.ts"
 import { type PipelineAddress, PipelineRepository } from "../pipeline/PipelineRepository.ts"
 import { eventStream, LogStreams, resumeAfter } from "./LogStream.ts"
 import { RunEntity } from "./RunEntity.ts"
@@ -28,8 +29,6 @@ const defaultTrigger = "manual"
 /** Pipelines whose ids are remembered. */
 const maxKnownIds = 10_000
 
-const eventStreamHeaders = { "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
-
 export const RunsHttp = HttpApiBuilder.group(
   Api,
   "runs",
@@ -38,7 +37,7 @@ export const RunsHttp = HttpApiBuilder.group(
     const pipelines = yield* PipelineRepository
     const settings = yield* RunSettings
     const streams = yield* LogStreams
-    const pipelineActor = yield* PipelineEntity.client
+    const submitRun = yield* makeSubmitter
     const runActor = yield* RunEntity.client
 
     /** Ids of pipelines by address, to save a round trip on the way to the first statement. May be stale: see below. */
@@ -73,21 +72,27 @@ export const RunsHttp = HttpApiBuilder.group(
       return { kind, namespace, pipelineId: yield* pipelineIdOf({ namespace, layer, name: pipeline }, isFresh) }
     })
 
+    const traceparent = Effect.map(Effect.option(Effect.currentSpan), (span) =>
+      Option.match(span, {
+        onNone: () => null,
+        onSome: (open) => HttpTraceContext.toHeaders(open).traceparent ?? null,
+      }),
+    )
+
     const submit = Effect.fnUntraced(function* (
       wish: typeof RunCreate.Type,
       idempotencyKey: string | undefined,
       isFresh: boolean,
     ) {
       const target = yield* targetOf(wish, isFresh)
-      const span = yield* Effect.option(Effect.currentSpan)
-      const run = yield* pipelineActor(pipelineEntityId(target.namespace, target.pipelineId)).Submit({
+      const run = yield* submitRun({
         ...target,
         trigger: wish.trigger ?? defaultTrigger,
         idempotencyKey: idempotencyKey === undefined || idempotencyKey === "" ? null : idempotencyKey,
-        traceparent: Option.match(span, {
-          onNone: () => null,
-          onSome: (open) => HttpTraceContext.toHeaders(open).traceparent ?? null,
-        }),
+        traceparent: yield* traceparent,
+        parameters: wish.parameters ?? {},
+        logicalTime: wish.logical_time ?? null,
+        repeat: null,
       })
       return { run, target }
     })
@@ -100,14 +105,30 @@ export const RunsHttp = HttpApiBuilder.group(
       const { run, target } = yield* submit(wish, idempotencyKey, false).pipe(
         Effect.catchTag("PipelineNotFound", () => submit(wish, idempotencyKey, true)),
       )
-      if (!isOf(run, target)) {
-        return yield* Effect.fail(
-          wireError(409, `This Idempotency-Key already made run ${run.id}, of something else. Use a new key.`, {
-            code: "IDEMPOTENCY_KEY_REUSED",
-          }),
-        )
-      }
+      if (!isOf(run, target)) return yield* keyReused(run)
       return { run_id: run.id, status: run.status }
+    })
+
+    /** A new run of what an earlier one was of. */
+    const repeat = Effect.fn("RunsHttp.repeat")(function* (
+      text: string,
+      resume: boolean,
+      idempotencyKey: string | undefined,
+    ) {
+      const of = yield* runIdOf(text)
+      const target = yield* runs.repeatable({ of, resume })
+      const run = yield* submitRun({
+        ...target,
+        trigger: `${resume ? "resume" : "retry"}:${of}`,
+        idempotencyKey: idempotencyKey === undefined || idempotencyKey === "" ? null : idempotencyKey,
+        traceparent: yield* traceparent,
+        // The earlier run's.
+        parameters: {},
+        logicalTime: null,
+        repeat: { of, resume },
+      })
+      if (run.retry_of !== of) return yield* keyReused(run)
+      return { run_id: run.id, status: run.status, retry_of: of }
     })
 
     return handlers.handleAll({
@@ -125,6 +146,15 @@ export const RunsHttp = HttpApiBuilder.group(
           }),
         ),
       create: ({ payload, headers }) => wired(create(payload, headers["idempotency-key"])),
+      retry: ({ params, headers }) => wired(repeat(params.runId, false, headers["idempotency-key"])),
+      resume: ({ params, headers }) => wired(repeat(params.runId, true, headers["idempotency-key"])),
+      attempts: ({ params }) =>
+        wired(
+          Effect.map(Effect.flatMap(runIdOf(params.runId), runs.attempts), (attempts) => ({
+            attempts,
+            total: attempts.length,
+          })),
+        ),
       get: ({ params }) => wired(Effect.flatMap(runIdOf(params.runId), runs.find)),
       cancel: ({ params }) =>
         wired(
@@ -133,14 +163,15 @@ export const RunsHttp = HttpApiBuilder.group(
             return { run_id: run.id, status: run.status }
           }),
         ),
-      logs: ({ params, headers, request }) =>
+      logs: ({ params, query, headers, request }) =>
         wired(
           Effect.gen(function* () {
             const runId = yield* runIdOf(params.runId)
             // Status first: when it is terminal, the lines read after it are all there are.
             const status = toWireStatus(yield* runs.status(runId))
             if (!headers.accept?.includes("text/event-stream")) {
-              return { logs: yield* runs.logs(runId, { afterSeq: 0, limit: settings.maxLogLines }), status }
+              const page = { afterSeq: 0, limit: settings.maxLogLines, attempt: query.attempt }
+              return { logs: yield* runs.logs(runId, page), status }
             }
             yield* streams.enter(Option.getOrElse(request.remoteAddress, () => "unknown"))
             const updates = runActor(runId).Follow({ afterSeq: resumeAfter(headers["last-event-id"]) })
@@ -167,6 +198,13 @@ const isRunId = Schema.is(RunId)
 
 const runIdOf = (text: string): Effect.Effect<RunId, RunNotFound> =>
   isRunId(text) ? Effect.succeed(text) : Effect.fail(new RunNotFound({ runId: text }))
+
+const keyReused = (run: Run) =>
+  Effect.fail(
+    wireError(409, `This Idempotency-Key already made run ${run.id}, of something else. Use a new key.`, {
+      code: "IDEMPOTENCY_KEY_REUSED",
+    }),
+  )
 
 const isOf = (
   run: Run,

@@ -2,11 +2,13 @@ import { mkdtempSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { FileStore, IcebergTable, PostgresCatalog, Rebase, TestPostgres } from "@rat/lakehouse"
+import { mainRef, type NamespaceName, type PipelineId, RefName, runBranch, type TableKey } from "@rat/domain"
+import { Catalog, FileStore, IcebergTable, PostgresCatalog, Rebase, TestPostgres } from "@rat/lakehouse"
 import { Effect, Layer } from "effect"
 import { Outbox } from "../event/Outbox.ts"
 import { migrations } from "../sql/migrations.ts"
 import { RunHub } from "./RunHub.ts"
+import { RunRepository } from "./RunRepository.ts"
 import { RunSettings } from "./RunSettings.ts"
 
 /** A store of its own in a folder that goes with the test. */
@@ -27,3 +29,42 @@ export const testRuns = (settings: Parameters<typeof RunSettings.layerWith>[0]) 
     Layer.provideMerge(testStore),
     Layer.provideMerge(TestPostgres.layer(migrations)),
   )
+
+/** A version of a table as the catalog sees it. */
+export const pointer = (metadataLocation: string) => ({
+  metadataLocation,
+  snapshotId: "1",
+  rowCount: 3,
+  sizeBytes: 100,
+})
+
+/** A claimed run that has committed `location` as its table on its own branch. */
+export const onBranch = Effect.fnUntraced(function* (
+  namespace: NamespaceName,
+  pipelineId: PipelineId,
+  table: TableKey,
+  expected: string | null,
+  location: string,
+) {
+  const runs = yield* RunRepository
+  const catalog = yield* Catalog
+  yield* runs.submit({
+    kind: "pipeline",
+    namespace,
+    pipelineId,
+    trigger: "manual",
+    idempotencyKey: null,
+    traceparent: null,
+  })
+  const [claimed] = yield* runs.claim("node", 1)
+  const runId = claimed!.lease.runId
+  const branch = RefName.make(runBranch(runId))
+  yield* catalog.createBranch(branch, { from: mainRef, runId })
+  yield* catalog.commit(branch, {
+    message: "m",
+    author: "t",
+    runId,
+    changes: [{ key: table, expected, next: pointer(location) }],
+  })
+  return { claimed: claimed!, branch }
+})

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs"
-import { processTree } from "../support/RatProcess.ts"
+import { readdirSync, readFileSync, readlinkSync } from "node:fs"
+import { processTree } from "./RatProcess.ts"
 
 const read = (path: string): string => {
   try {
@@ -16,7 +16,29 @@ const startOf = (pid: number): string | undefined => {
   return fields[0] === "Z" ? undefined : fields[19]
 }
 
-/** Every process that was ever seen below a server. */
+/** Sends a signal; a process that has ended is no error. */
+export const signal = (pid: number, name: NodeJS.Signals) => {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** Processes that work in a folder: a Postgres server and its sessions work in their cluster. */
+export const processesIn = (folder: string): ReadonlyArray<number> =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        return readlinkSync(`/proc/${name}/cwd`) === folder
+      } catch {
+        return false
+      }
+    })
+    .map(Number)
+
+/** Every process that was ever seen below a node. */
 export const makeProcesses = () => {
   const seen = new Map<string, string>()
   const look = (root: number) => {
@@ -41,4 +63,15 @@ export const makeProcesses = () => {
       return left
     },
   }
+}
+
+/** Resident memory of a process tree in bytes, shared pages divided among those who share them where the kernel tells. */
+export const memoryOf = (root: number): number => {
+  let bytes = 0
+  for (const pid of processTree(root)) {
+    const pss = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1]
+    const rss = /^VmRSS:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`))?.[1]
+    bytes += Number(pss ?? rss ?? 0) * 1024
+  }
+  return bytes
 }

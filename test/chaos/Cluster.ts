@@ -1,0 +1,157 @@
+import { chmodSync, mkdirSync } from "node:fs"
+import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
+import type { Role } from "@rat/domain"
+import { makeTcpProxy, type Weather } from "../support/TcpProxy.ts"
+import { type ClusterNode, makeClusterNode } from "./ClusterNode.ts"
+import { type ClusterPostgres, startClusterPostgres } from "./ClusterPostgres.ts"
+import { type ClusterStore, openClusterStore, type StoreKind } from "./ClusterStore.ts"
+import { type Database, openDatabase } from "./Database.ts"
+
+const everything: ReadonlyArray<Role> = ["api", "control", "runner", "query"]
+
+/** Roles of the first nodes: two can do everything, the others one thing each; further ones execute runs. */
+const mixes: ReadonlyArray<ReadonlyArray<Role>> = [everything, ["runner"], everything, ["api"], ["control"], ["query"]]
+export const mixOf = (nodes: number): ReadonlyArray<ReadonlyArray<Role>> =>
+  Array.from({ length: nodes }, (_, index) => mixes[index] ?? ["runner"])
+
+export interface ClusterOptions {
+  /** Holds everything, logs included. */
+  readonly folder: string
+  readonly roles: ReadonlyArray<ReadonlyArray<Role>>
+  readonly store: StoreKind
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** Nodes in processes of their own, one Postgres, one object store, and proxies between them. */
+export interface Cluster {
+  readonly nodes: ReadonlyArray<ClusterNode>
+  readonly withRole: (role: Role) => ReadonlyArray<ClusterNode>
+  readonly postgres: ClusterPostgres
+  readonly store: ClusterStore
+  readonly database: Database
+  readonly logs: string
+  /** Of the way from one node to Postgres. */
+  readonly setWeather: (node: ClusterNode, weather: Weather) => void
+  readonly resetSessions: (node: ClusterNode) => void
+  /** Everything is as on the first day: proxies pass, Postgres and all nodes run and say that they are ready. */
+  readonly heal: () => Promise<void>
+  /** Stops all nodes at once; complaints about how they went. */
+  readonly drain: () => Promise<ReadonlyArray<string>>
+  /** Ends everything, however. */
+  readonly close: () => Promise<void>
+}
+
+/** Small, so that five nodes fit into two gigabytes, and patient, so that no run ends because its nodes were killed too often. */
+const settings = {
+  DB_MAX_CONNS: "6",
+  DB_MIN_CONNS: "1",
+  RAT_RUNNER_SLOTS: "2",
+  RAT_RUNNER_THREADS: "1",
+  RAT_RUNNER_MEMORY_LIMIT: "256MiB",
+  RAT_QUERY_SLOTS: "1",
+  RAT_QUERY_THREADS: "1",
+  RAT_QUERY_MEMORY_LIMIT: "256MiB",
+  RAT_MAX_ATTEMPTS: "100",
+  RAT_RUNS_MAX_PER_PIPELINE: "1000000",
+  RAT_LOG_FORMAT: "json",
+  RAT_LOG_LEVEL: "info",
+  S3_METADATA_TIMEOUT: "3s",
+  S3_DATA_TIMEOUT: "5s",
+}
+
+const readySeconds = 60
+
+export const startCluster = async (options: ClusterOptions): Promise<Cluster> => {
+  const { folder } = options
+  // Postgres does not run as root: it has to get through to its data.
+  chmodSync(folder, 0o711)
+  const logs = join(folder, "logs")
+  const objects = join(folder, "objects")
+  for (const path of [logs, objects]) mkdirSync(path, { recursive: true })
+
+  const postgres = await startClusterPostgres(join(folder, "postgres"))
+  const store = await openClusterStore(options.store, objects)
+  const database = openDatabase(postgres.url)
+  const proxies = new Map<string, Awaited<ReturnType<typeof makeTcpProxy>>>()
+  const nodes: Array<ClusterNode> = []
+
+  const close = async () => {
+    await Promise.all(nodes.map((node) => node.kill()))
+    await database.close()
+    await postgres.stop()
+    await store.close()
+    await Promise.all(Array.from(proxies.values(), (proxy) => proxy.close()))
+  }
+  const heal = async () => {
+    for (const node of nodes) {
+      proxies.get(node.name)?.set({ kind: "clear" })
+      store.setWeather(node.name, { kind: "clear" })
+      node.resume()
+    }
+    store.setTrouble(undefined)
+    await postgres.start()
+    await Promise.all(nodes.map((node) => node.start()))
+    const deadline = performance.now() + readySeconds * 1000
+    for (;;) {
+      const ready = await Promise.all(nodes.map((node) => node.isReady()))
+      if (ready.every(Boolean)) return
+      if (performance.now() > deadline) {
+        const late = nodes.filter((_, index) => !ready[index]).map(({ name }) => name)
+        throw new Error(`not ready after ${readySeconds} s although nothing is broken: ${late.join()}; logs: ${logs}`)
+      }
+      await delay(100)
+    }
+  }
+
+  try {
+    for (const [index, roles] of options.roles.entries()) {
+      const name = `n${index + 1}`
+      const proxy = await makeTcpProxy(postgres.port)
+      proxies.set(name, proxy)
+      nodes.push(
+        await makeClusterNode({
+          name,
+          roles,
+          folder: join(folder, name),
+          log: join(logs, `${name}-${roles.length === everything.length ? "all" : roles.join("-")}.log`),
+          env: {
+            ...settings,
+            ...options.env,
+            ...(await store.join(name)),
+            DATABASE_URL: postgres.urlAt(proxy.port),
+          },
+        }),
+      )
+    }
+    // All at once: whoever comes first migrates.
+    await heal()
+  } catch (error) {
+    await close()
+    throw error
+  }
+
+  return {
+    nodes,
+    withRole: (role) => nodes.filter(({ roles }) => roles.includes(role)),
+    postgres,
+    store,
+    database,
+    logs,
+    setWeather: (node, weather) => proxies.get(node.name)?.set(weather),
+    resetSessions: (node) => void proxies.get(node.name)?.reset(),
+    heal,
+    drain: async () => {
+      const codes = await Promise.all(
+        nodes.map((node) =>
+          node.stop().then(
+            (code) => ({ node, code }),
+            (error: Error) => ({ node, code: error.message }),
+          ),
+        ),
+      )
+      return codes.flatMap(({ node, code }) => (code === 0 ? [] : [`node ${node.name} stopped with ${code}`]))
+    },
+    close,
+  }
+}
