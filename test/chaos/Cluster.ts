@@ -60,7 +60,7 @@ const settings = {
   S3_DATA_TIMEOUT: "5s",
 }
 
-const readySeconds = 60
+const readySeconds = 120
 
 export const startCluster = async (options: ClusterOptions): Promise<Cluster> => {
   const { folder } = options
@@ -94,11 +94,13 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
     await Promise.all(nodes.map((node) => node.start()))
     const deadline = performance.now() + readySeconds * 1000
     for (;;) {
-      const ready = await Promise.all(nodes.map((node) => node.isReady()))
-      if (ready.every(Boolean)) return
+      const lacking = (await Promise.all(nodes.map(async (node) => ({ node, lacks: await node.lacks() })))).filter(
+        ({ lacks }) => lacks !== null,
+      )
+      if (lacking.length === 0) return
       if (performance.now() > deadline) {
-        const late = nodes.filter((_, index) => !ready[index]).map(({ name }) => name)
-        throw new Error(`not ready after ${readySeconds} s although nothing is broken: ${late.join()}; logs: ${logs}`)
+        const words = lacking.map(({ node, lacks }) => `${node.name}: ${lacks}`).join("; ")
+        throw new Error(`not ready after ${readySeconds} s although nothing is broken: ${words}; logs: ${logs}`)
       }
       await delay(100)
     }

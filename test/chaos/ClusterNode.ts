@@ -37,7 +37,8 @@ export interface ClusterNode {
   readonly isUp: () => boolean
   /** Starts it unless it runs, again and again like a supervisor when it ends at once; answers when it serves. */
   readonly start: () => Promise<void>
-  readonly isReady: () => Promise<boolean>
+  /** What it lacks, as `/health/ready` says; null: it is ready. */
+  readonly lacks: () => Promise<string | null>
   /** SIGKILL to the node alone: its slots have to notice by themselves. */
   readonly kill: () => Promise<void>
   /** SIGSTOP and SIGCONT of the node alone. */
@@ -69,6 +70,15 @@ const answers = (url: string) =>
       return response.ok
     },
     () => false,
+  )
+
+const lackOf = (url: string) =>
+  fetch(url, { signal: AbortSignal.timeout(5_000) }).then(
+    async (response) => {
+      const text = await response.text()
+      return response.ok ? null : text
+    },
+    (error: unknown) => String(error),
   )
 
 const list = (folder: string) => (existsSync(folder) ? readdirSync(folder) : [])
@@ -110,7 +120,7 @@ export const makeClusterNode = async (options: NodeOptions): Promise<ClusterNode
     lives,
     pid,
     isUp,
-    isReady: async () => isUp() && (await answers(`${url}/health/ready`)),
+    lacks: async () => (isUp() ? lackOf(`${url}/health/ready`) : "it is down"),
     start: async () => {
       const deadline = performance.now() + startSeconds * 1000
       if (!isUp()) launch()

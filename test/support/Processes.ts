@@ -52,7 +52,8 @@ export const makeProcesses = () => {
   return {
     /** Remembers and answers with what is below a process now, itself included. */
     look,
-    slots: (root: number) => look(root).filter(({ command }) => /(?:Runner|Query)Slot\.ts/.test(command)),
+    /** The engines themselves, not the processes that put walls around them. */
+    slots: (root: number) => look(root).filter(({ command }) => /^\S*node .*(?:Runner|Query)Slot\.ts *$/.test(command)),
     /** Those that are still alive. */
     left: () => {
       const left: Array<string> = []

@@ -13,9 +13,11 @@ import { init } from "./command/Init.ts"
 import { logs } from "./command/Logs.ts"
 import { maintain } from "./command/Maintain.ts"
 import { maintenance } from "./command/Maintenance.ts"
+import { namespaces } from "./command/Namespaces.ts"
 import { nodes } from "./command/Nodes.ts"
 import { push } from "./command/Push.ts"
 import { query } from "./command/Query.ts"
+import { queue } from "./command/Queue.ts"
 import { restore } from "./command/Restore.ts"
 import { run } from "./command/Run.ts"
 import { runs } from "./command/Runs.ts"
@@ -50,7 +52,23 @@ const rat = Command.make("rat").pipe(
     { group: "Work", commands: [push, run, query, upload] },
     {
       group: "Look",
-      commands: [status, nodes, runs, logs, events, cancel, tables, branch, tag, diff, restore, maintain, maintenance],
+      commands: [
+        status,
+        nodes,
+        queue,
+        namespaces,
+        runs,
+        logs,
+        events,
+        cancel,
+        tables,
+        branch,
+        tag,
+        diff,
+        restore,
+        maintain,
+        maintenance,
+      ],
     },
     { group: "Help", commands: [doctor, completion(() => root), version, help] },
   ]),

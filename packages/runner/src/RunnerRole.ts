@@ -6,10 +6,12 @@ import { MaintenanceSlots } from "./maintenance/MaintenanceSlots.ts"
 import { Codes } from "./phase/Code.ts"
 import { CheckSlots, RunnerSlots } from "./sandbox/RunnerSlots.ts"
 import { validate } from "./template/Project.ts"
+import { queueingOf } from "./template/Queueing.ts"
 
 /** Answers of the runner role; needs its slots. */
 const handlers = RunnerRpc.toLayer({
   Validate: validate,
+  Queueing: ({ files }) => Effect.sync(() => files.map(queueingOf)),
   Maintain: maintain,
   Health: () => Effect.flatMap(RunnerSlots, (slots) => Effect.map(slots.stats, (stats) => new SlotHealth(stats))),
 })

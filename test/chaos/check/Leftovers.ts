@@ -1,14 +1,16 @@
 import type { Cluster } from "../Cluster.ts"
 
-/** Of a cluster that runs and is at rest: there are exactly the folders of the slots that live. */
+/** Of a cluster that runs and is at rest: each node's folders of slots are those of its newest life. */
 export const checkSlots = (cluster: Cluster): ReadonlyArray<string> =>
-  cluster.nodes.flatMap((node) => {
-    const { slots } = node.files()
-    const live = node.slots().length
-    return slots.length === live
-      ? []
-      : [`node ${node.name} has ${live} slots and ${slots.length} folders: ${slots.join()}`]
-  })
+  cluster.nodes.flatMap((node) =>
+    node
+      .files()
+      .slots.flatMap((slot) =>
+        slot.split(/[^0-9]+/).includes(String(node.pid()))
+          ? []
+          : [`node ${node.name} (process ${node.pid()}) kept the folder of slot ${slot} of an earlier life`],
+      ),
+  )
 
 /** Of a cluster that has stopped: nothing is left of any node's lives. */
 export const checkLeftovers = (cluster: Cluster): ReadonlyArray<string> =>

@@ -36,9 +36,39 @@ export class Runs {
     return this.#transport.json("runs", "cancel", { params: { runId } }, call)
   }
 
-  /** All log lines so far. */
-  logs(runId: string, call?: CallOptions): Promise<Answer<"runs", "logs">> {
-    return this.#transport.json("runs", "logs", { params: { runId } }, call)
+  /** All log lines so far; with `attempt` only those of one attempt. */
+  logs(
+    runId: string,
+    call: CallOptions & { readonly attempt?: number | undefined } = {},
+  ): Promise<Answer<"runs", "logs">> {
+    const query = call.attempt === undefined ? {} : { attempt: call.attempt }
+    return this.#transport.json("runs", "logs", { params: { runId }, query }, call)
+  }
+
+  /** Every attempt of a run, oldest first. */
+  attempts(runId: string, call?: CallOptions): Promise<Answer<"runs", "attempts">> {
+    return this.#transport.json("runs", "attempts", { params: { runId } }, call)
+  }
+
+  /**
+   * Runs an ended run again, from the beginning, with its code, inputs, parameters and logical time. Rejects with
+   * `ConflictError` while it is active. Like `create`, one call makes one run.
+   */
+  retry(
+    runId: string,
+    call: CallOptions & { readonly idempotencyKey?: string } = {},
+  ): Promise<Answer<"runs", "retry">> {
+    const headers = { "idempotency-key": call.idempotencyKey ?? crypto.randomUUID() }
+    return this.#transport.json("runs", "retry", { params: { runId }, headers }, call)
+  }
+
+  /** Goes on with a failed or cancelled run where its last attempt stopped; `ConflictError` when it left nothing. */
+  resume(
+    runId: string,
+    call: CallOptions & { readonly idempotencyKey?: string } = {},
+  ): Promise<Answer<"runs", "resume">> {
+    const headers = { "idempotency-key": call.idempotencyKey ?? crypto.randomUUID() }
+    return this.#transport.json("runs", "resume", { params: { runId }, headers }, call)
   }
 
   /** Outcomes of the run's quality tests. */

@@ -82,6 +82,12 @@ export class PipelineConfig extends Schema.Class<PipelineConfig>("rat/domain/Pip
   memory_limit_bytes: Schema.NullOr(Schema.Int),
   /** Longest time one attempt may take, in seconds; null takes the server's default. */
   timeout_seconds: Schema.NullOr(Schema.Int),
+  /** Larger goes first within the namespace. */
+  priority: Schema.Int,
+  /** Pipelines of the namespace that share it take turns; null: each only with itself. */
+  concurrency_key: Schema.NullOr(Schema.String),
+  /** A run with the key starts while fewer than so many of them are running. */
+  concurrency_limit: Schema.Int,
   /** Attempts after one that failed in a way that may pass. `RetryPolicy` says what each of the five means. */
   max_retries: Schema.Int,
   retry_delay_seconds: Schema.Finite,
@@ -122,6 +128,9 @@ export const defaultPipelineConfig = new PipelineConfig({
   maintenance: null,
   memory_limit_bytes: null,
   timeout_seconds: null,
+  priority: 0,
+  concurrency_key: null,
+  concurrency_limit: 1,
   max_retries: defaultRetryPolicy.maxRetries,
   retry_delay_seconds: defaultRetryPolicy.delaySeconds,
   retry_multiplier: defaultRetryPolicy.multiplier,

@@ -68,10 +68,10 @@ export class Run extends Schema.Class<Run>("rat/domain/Run")({
   snapshot_id: Schema.NullOr(Schema.String),
   /** 1-based place in the order in which pending runs of all namespaces would start; null once it runs. */
   queue_position: Schema.NullOr(Schema.Int),
-  /** Of the error; see `docs/pipelines.md`. */
   priority: addedField(Schema.Int, 0),
   /** Runs of the namespace with the same key take turns. */
   concurrency_key: addedField(Schema.NullOr(Schema.String), null),
+  /** Of the error; see `docs/pipelines.md`. */
   error_code: addedField(Schema.NullOr(Schema.String), null),
   parameters: addedField(RunParameters, {}),
   /** The moment that the run is about; when it was created, unless somebody said otherwise. */

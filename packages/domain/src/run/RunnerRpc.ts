@@ -4,6 +4,7 @@ import { MaintenanceFailed, MaintenanceId, TableOperation, TableReport } from ".
 import { MaintenancePolicy, MaintenancePolicyPart } from "../maintenance/MaintenancePolicy.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
 import { ProjectIssue } from "../pipeline/PipelineErrors.ts"
+import { Queueing } from "../quota/Priority.ts"
 import { SlotHealth } from "../slot/SlotHealth.ts"
 import { TableKey } from "../table/Table.ts"
 
@@ -28,6 +29,11 @@ export class RunnerRpc extends RpcGroup.make(
     },
     success: Schema.Array(ProjectIssue),
   }),
+  /**
+   * What each of these files says of how its pipeline's runs queue, in their order. Files that were checked before; of others only
+   * what can be read counts.
+   */
+  Rpc.make("Queueing", { payload: { files: Schema.Array(ProjectFile) }, success: Schema.Array(Queueing) }),
   /**
    * Looks after a table of main, in a slot of its own; answers at the end. Each group of files is a commit, so what an
    * interrupted or repeated call has done stays. With `dryRun` it only says what it would do.

@@ -5,6 +5,7 @@ import { SqlClient } from "effect/sql"
 import { TestPostgres } from "../postgres/TestPostgres.ts"
 import { Catalog, type TableChange } from "./Catalog.ts"
 import { catalogContract } from "./CatalogContract.ts"
+import { catalogContractFence } from "./CatalogContractFence.ts"
 import { catalogMigrations } from "./CatalogMigrations.ts"
 import { PostgresCatalog } from "./PostgresCatalog.ts"
 
@@ -27,6 +28,11 @@ const locationOf = (ref: string, table: TableKey) =>
   )
 
 catalogContract("PostgresCatalog", PostgresCatalog.layer.pipe(Layer.provide(TestPostgres.layer(catalogMigrations))))
+catalogContractFence(
+  "PostgresCatalog",
+  PostgresCatalog.layer.pipe(Layer.provide(TestPostgres.layer(catalogMigrations, { maxConnections: 8 }))),
+  { runs: 60 },
+)
 
 layer(PostgresCatalog.layer.pipe(Layer.provideMerge(TestPostgres.layer(catalogMigrations))), {
   excludeTestServices: true,

@@ -162,8 +162,8 @@ export const makePostgresRefs = Effect.gen(function* () {
 
   const hold = (items: ReadonlyArray<Hold>) => sql<RefRow & { readonly outcome: HoldOutcome }>`
     select h.*
-    from jsonb_to_recordset(${JSON.stringify(items.map(toHoldJson))}) with ordinality as i (
-      name text, source text, run_id text, fence bigint, is_fresh boolean, place bigint
+    from jsonb_to_recordset(${JSON.stringify(items.map((item, place) => ({ ...toHoldJson(item), place })))}) as i (
+      name text, source text, run_id text, fence bigint, is_fresh boolean, place integer
     )
     cross join lateral catalog_hold_branch(i.name, i.source, i.run_id, i.fence, i.is_fresh) h
     order by i.place`

@@ -7,6 +7,7 @@ import { mainRef, NamespaceName, PipelineName, RefName, TableKey } from "@rat/do
 import { Effect, Layer } from "effect"
 import { Catalog } from "../catalog/Catalog.ts"
 import { catalogContract } from "../catalog/CatalogContract.ts"
+import { catalogContractFence } from "../catalog/CatalogContractFence.ts"
 import { catalogContractModel } from "../catalog/CatalogContractModel.ts"
 import { catalogContractRaces } from "../catalog/CatalogContractRaces.ts"
 import { IcebergTable } from "../iceberg/IcebergTable.ts"
@@ -38,6 +39,7 @@ if ("reason" in nessie) {
   const catalog = NessieCatalog.layer({ url: nessie.found.url }).pipe(Layer.provideMerge(beside))
   const behindProxy = NessieCatalog.layer({ url: proxy.url }).pipe(Layer.provideMerge(beside))
   catalogContract("NessieCatalog", catalog)
+  catalogContractFence("NessieCatalog", catalog, { runs: 10 })
   catalogContractRaces(catalog, 2)
   catalogContractModel(catalog, { comparesValues: true, runs: 5 })
 

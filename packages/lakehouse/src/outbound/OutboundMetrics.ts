@@ -10,21 +10,23 @@ import type { DependencyName } from "./OutboundPolicy.ts"
  */
 export type OutboundOutcome = "ok" | "answered" | "unavailable" | "refused" | "interrupted"
 
-const calls = labelled<"dependency" | "outcome", number, unknown>(
-  Metric.counter("rat_outbound_calls_total", {
-    description: "Calls to dependencies by outcome; retries inside a call are not counted again",
-    incremental: true,
-  }),
-)
-const retries = labelled<"dependency", number, unknown>(
-  Metric.counter("rat_outbound_retries_total", { description: "Tries after the first", incremental: true }),
-)
-const duration = labelled<"dependency", number, unknown>(
-  Metric.histogram("rat_outbound_call_duration_seconds", {
-    description: "Duration of calls to dependencies, retries included",
-    boundaries: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
-  }),
-)
+export const latencyBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+export const callsMetric = Metric.counter("rat_outbound_calls_total", {
+  description: "Calls to dependencies by outcome; retries inside a call are not counted again",
+  incremental: true,
+})
+export const retriesMetric = Metric.counter("rat_outbound_retries_total", {
+  description: "Tries after the first",
+  incremental: true,
+})
+export const durationMetric = Metric.histogram("rat_outbound_call_duration_seconds", {
+  description: "Duration of calls to dependencies, retries included",
+  boundaries: latencyBoundaries,
+})
+const calls = labelled<"dependency" | "outcome", number, unknown>(callsMetric)
+const retries = labelled<"dependency", number, unknown>(retriesMetric)
+const duration = labelled<"dependency", number, unknown>(durationMetric)
 const circuit = Metric.gauge("rat_circuit_state", {
   description: "State of the circuit breaker of an endpoint: 0 closed, 1 half open, 2 open",
 })

@@ -1,8 +1,7 @@
 import { PgClient, type PgConnection, PgPool } from "@effect/sql-pg"
-import { Clock, Duration, Effect, Exit, Random, Scope, Stream } from "effect"
+import { Duration, Effect, Exit, Random, Scope, Stream } from "effect"
 import type { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, SqlError, Statement } from "effect/sql"
-import { countRetry } from "../outbound/OutboundMetrics.ts"
 import { makePgGuard, type PgGuard, postgresOutage, refusedByCircuit } from "./PgGuard.ts"
 import { isPostgresOutage } from "./PostgresOutage.ts"
 
@@ -113,35 +112,44 @@ export const makeGuardedClient = Effect.fnUntraced(function* (
       ),
     ),
   )
-  /** Lends a session; the circuit, the wait and failures are seen to. */
-  const lend = (take: Effect.Effect<PgConnection.PgConnection, SqlError.SqlError, Scope.Scope>) => {
-    const opened = Effect.tapError(take, guard.notOpened)
-    const waited = Effect.timeoutOrElse(opened, { duration: connectTimeout, orElse: () => noneFree })
-    return Effect.suspend(() => {
-      if (circuit.state !== "closed") {
-        return Effect.flatMap(Clock.currentTimeMillis, (nowMs) => {
-          const error = refusedByCircuit(refusal("query", nowMs))
-          guard.repeatable.add(error)
-          return Effect.fail(error)
-        })
-      }
-      return Effect.acquireRelease(
-        Effect.map(lent < maxConnections ? opened : waited, (connection) => {
-          lent += 1
-          guard.idle.delete(connection)
-          return connection
-        }),
-        (connection) =>
-          Effect.sync(() => {
-            lent -= 1
-            guard.idle.add(connection)
-          }),
-        { interruptible: true },
-      )
-    })
+  const refuse = Effect.suspend(() => {
+    const error = refusedByCircuit(refusal("query", Date.now()))
+    guard.repeatable.add(error)
+    guard.tally.add("refused", 0)
+    return Effect.fail(error)
+  })
+  const taking = (take: Effect.Effect<PgConnection.PgConnection, SqlError.SqlError, Scope.Scope>) => {
+    const opened = Effect.tapError(take, (error) => Effect.sync(() => guard.notOpened(error)))
+    return { opened, waited: Effect.timeoutOrElse(opened, { duration: connectTimeout, orElse: () => noneFree }) }
   }
-  const shared = lend(pool.get)
-  const reserved = lend(pool.reserve)
+  const shared = taking(pool.get)
+  const exclusive = taking(pool.reserve)
+  const back = () => {
+    lent -= 1
+    return undefined
+  }
+
+  /** For one statement, or for as long as the scope. */
+  const lend = Effect.suspend(() => {
+    if (circuit.state !== "closed") return refuse
+    return lent <= maxConnections ? shared.opened : shared.waited
+  })
+  const reserved = Effect.suspend(() => {
+    if (circuit.state !== "closed") return refuse
+    return Effect.acquireRelease(
+      Effect.map(lent < maxConnections ? exclusive.opened : exclusive.waited, (connection) => {
+        lent += 1
+        guard.reserve(connection)
+        return connection
+      }),
+      (connection) =>
+        Effect.sync(() => {
+          lent -= 1
+          guard.release(connection)
+        }),
+      { interruptible: true },
+    )
+  })
   const connectionOf = (connection: PgConnection.PgConnection): SqlConnection.Connection =>
     new GuardedConnection(connection, guard)
 
@@ -153,9 +161,10 @@ export const makeGuardedClient = Effect.fnUntraced(function* (
         if (typeof error !== "object" || error === null || !guard.repeatable.has(error)) return Effect.fail(error)
         if (nth >= policy.retries || Date.now() - startedAt >= patienceMs) return Effect.fail(error)
         const waitMs = Math.min(Duration.toMillis(policy.firstDelay) * 2 ** nth, Duration.toMillis(policy.maxDelay))
-        return Effect.flatMap(Random.nextBetween(0.8 * waitMs, 1.2 * waitMs), (jitteredMs) =>
-          Effect.andThen(Effect.andThen(countRetry("postgres"), Effect.sleep(jitteredMs)), from(nth + 1)),
-        )
+        return Effect.flatMap(Random.nextBetween(0.8 * waitMs, 1.2 * waitMs), (jitteredMs) => {
+          guard.tally.addRetry()
+          return Effect.andThen(Effect.sleep(jitteredMs), from(nth + 1))
+        })
       })
     return from(0)
   }
@@ -190,12 +199,18 @@ export const makeGuardedClient = Effect.fnUntraced(function* (
   const client = yield* SqlClient.make({
     driver: "pg",
     acquirer: Effect.map(
-      Effect.suspend(() => bridged(shared)),
+      Effect.suspend(() => bridged(lend)),
       connectionOf,
     ),
     borrower: (use) =>
       Effect.suspend(() =>
-        bridged(Effect.scoped(Effect.flatMap(shared, (connection) => use(connectionOf(connection))))),
+        bridged(
+          Effect.suspend(() => {
+            const statement = Effect.scoped(Effect.flatMap(lend, (connection) => use(connectionOf(connection))))
+            lent += 1
+            return Effect.onExitPrimitive(statement, back)
+          }),
+        ),
       ),
     transactionAcquirer: Effect.map(
       Effect.suspend(() => bridged(reserved)),

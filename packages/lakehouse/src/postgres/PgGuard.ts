@@ -1,9 +1,9 @@
 import type { Duplex } from "node:stream"
 import { PgConnection } from "@effect/sql-pg"
-import { Clock, Context, Duration, Effect, Exit, type Scope } from "effect"
+import { Context, Duration, Effect, Exit, type Scope } from "effect"
 import { SqlError } from "effect/sql"
+import { CallTally } from "../outbound/CallTally.ts"
 import { type Dependency, type DependencyUnavailable, outbound } from "../outbound/Outbound.ts"
-import { countCall } from "../outbound/OutboundMetrics.ts"
 import { isPostgresOutage } from "./PostgresOutage.ts"
 import { isRepeatable } from "./StatementText.ts"
 
@@ -70,13 +70,12 @@ export interface PgGuard {
   ) => Effect.Effect<A, SqlError.SqlError>
   /** Failures of statements that did nothing, or whose doing does not matter. */
   readonly repeatable: WeakSet<object>
-  /** A session that nobody uses now. When the network turns out to have lost sessions, these are not kept either. */
-  readonly idle: {
-    readonly add: (connection: PgConnection.PgConnection) => void
-    readonly delete: (connection: PgConnection.PgConnection) => void
-  }
-  /** Counts a session that could not be opened; one that could is counted with its first statement. */
-  readonly notOpened: (error: SqlError.SqlError) => Effect.Effect<void>
+  /** Sessions of transactions and listeners, which somebody uses also while no statement is on its way. */
+  readonly reserve: (connection: PgConnection.PgConnection) => void
+  readonly release: (connection: PgConnection.PgConnection) => void
+  readonly tally: CallTally
+  /** A session could not be opened; one that could shows in its first statement. */
+  readonly notOpened: (error: SqlError.SqlError) => void
 }
 
 export interface GuardOptions {
@@ -121,17 +120,24 @@ export const makePgGuard = Effect.fnUntraced(function* (
   patienceMs = Duration.toMillis(policy.deadline)
   const usualLimitMs = Duration.toMillis(options.statementTimeout) + patienceMs
 
+  const tally = new CallTally()
+  yield* tally.show("postgres")
   const onTheirWay = new Set<OnItsWay>()
+  const known = new Set<PgConnection.PgConnection & Inside>()
+  const reserved = new WeakSet<PgConnection.PgConnection>()
   const repeatable = new WeakSet<object>()
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
   let timer: NodeJS.Timeout | undefined
   let isAsking = false
 
-  const idle = new Set<PgConnection.PgConnection>()
+  /** When the network turns out to have lost a session, those that nobody uses at this moment are not kept either. */
   const giveUp = (statement: OnItsWay, reason: string) => {
+    const used = new Set([...onTheirWay].map(({ connection }) => sessionOf(connection)))
+    for (const session of known) {
+      if (!used.has(session) && !reserved.has(session)) destroySession(session, reason)
+    }
+    known.clear()
     destroySession(statement.connection, reason)
-    for (const connection of idle) destroySession(connection, reason)
-    idle.clear()
   }
 
   const look = (suspects: ReadonlyArray<OnItsWay>) =>
@@ -162,6 +168,9 @@ export const makePgGuard = Effect.fnUntraced(function* (
     timer = undefined
     if (onTheirWay.size === 0) return
     const nowMs = Date.now()
+    for (const session of known) {
+      if (session.session?.socket.destroyed === true) known.delete(session)
+    }
     const suspects: Array<OnItsWay> = []
     for (const statement of onTheirWay) {
       if (nowMs >= statement.untilMs) {
@@ -183,7 +192,6 @@ export const makePgGuard = Effect.fnUntraced(function* (
 
   const run: PgGuard["run"] = (connection, sql, query) =>
     Effect.withFiber((fiber) => {
-      const clock = fiber.getRef(Clock.Clock)
       const limit = fiber.getRef(StatementLimit)
       const sinceMs = Date.now()
       const statement: OnItsWay = {
@@ -194,53 +202,59 @@ export const makePgGuard = Effect.fnUntraced(function* (
         misses: 0,
       }
       onTheirWay.add(statement)
+      known.add(sessionOf(connection))
       if (timer === undefined) {
         timer = setTimeout(tick, tickMs)
         timer.unref()
       }
-      const admission = circuit.state === "closed" ? circuit.admit(clock.currentTimeMillisUnsafe()) : undefined
-      return Effect.onExit(query, (exit) => {
+      const admission = circuit.state === "closed" ? circuit.admit(sinceMs) : undefined
+      return Effect.onExitPrimitive(query, (exit) => {
         onTheirWay.delete(statement)
-        const tookMs = Date.now() - sinceMs
+        const nowMs = Date.now()
         if (Exit.isSuccess(exit)) {
           if (admission !== undefined) circuit.succeed(admission)
-          return countCall("postgres", "ok", tookMs)
+          tally.add("ok", nowMs - sinceMs)
+          return undefined
         }
         const error = Exit.findErrorOption(exit)
-        if (error._tag === "None") return countCall("postgres", "interrupted", tookMs)
-        if (!isPostgresOutage(error.value)) {
+        if (error._tag === "None") tally.add("interrupted", nowMs - sinceMs)
+        else if (!isPostgresOutage(error.value)) {
           if (admission !== undefined) circuit.succeed(admission)
-          return countCall("postgres", "answered", tookMs)
+          tally.add("answered", nowMs - sinceMs)
+        } else {
+          if (admission !== undefined) circuit.fail(admission, nowMs, sentence(error.value))
+          if (isRepeatable(sql) || wasNotSent(error.value)) repeatable.add(error.value)
+          known.delete(sessionOf(connection))
+          tally.add("unavailable", nowMs - sinceMs)
         }
-        if (admission !== undefined) {
-          circuit.fail(admission, clock.currentTimeMillisUnsafe(), sentence(error.value))
-        }
-        if (isRepeatable(sql)) repeatable.add(error.value)
-        return countCall("postgres", "unavailable", tookMs)
+        return undefined
       })
     })
 
-  const notOpened: PgGuard["notOpened"] = (error) =>
-    Effect.flatMap(Clock.currentTimeMillis, (nowMs) => {
-      if (!isPostgresOutage(error)) return Effect.void
-      // Nothing was sent, so a second try is safe.
-      repeatable.add(error)
-      const admission = circuit.state === "closed" ? circuit.admit(nowMs) : undefined
-      if (admission !== undefined) circuit.fail(admission, nowMs, sentence(error))
-      return countCall("postgres", "unavailable", 0)
-    })
+  const notOpened: PgGuard["notOpened"] = (error) => {
+    if (!isPostgresOutage(error)) return
+    // Nothing was sent, so a second try is safe.
+    repeatable.add(error)
+    const nowMs = Date.now()
+    const admission = circuit.state === "closed" ? circuit.admit(nowMs) : undefined
+    if (admission !== undefined) circuit.fail(admission, nowMs, sentence(error))
+    tally.add("unavailable", 0)
+  }
 
   return {
     dependency,
     run,
     repeatable,
     notOpened,
-    idle: {
-      add: (connection) => idle.add(sessionOf(connection)),
-      delete: (connection) => idle.delete(sessionOf(connection)),
-    },
+    reserve: (connection) => reserved.add(sessionOf(connection)),
+    release: (connection) => reserved.delete(sessionOf(connection)),
+    tally,
   }
 })
+
+/** A statement is one write and ends with the message that commits it: when the write fails, Postgres kept nothing. */
+const wasNotSent = (error: SqlError.SqlError): boolean =>
+  (error.reason.cause as { readonly syscall?: string } | undefined)?.syscall === "write"
 
 const sentence = (error: SqlError.SqlError) => {
   const cause = error.reason.cause as { readonly code?: string; readonly message?: string } | undefined

@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { rm } from "node:fs/promises"
-import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import { childOf, outOfMemoryKills } from "./ProcessUsage.ts"
 import { emptyFolder } from "./EmptyFolder.ts"
+import { childOf, outOfMemoryKills } from "./ProcessUsage.ts"
 import { ownSlotFolder, slotFolders } from "./SlotFolders.ts"
 import type { SlotPoolOptions } from "./SlotPool.ts"
 import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, slotCodes, type ToSlot } from "./SlotProtocol.ts"
@@ -130,7 +129,9 @@ export class SlotProcess {
     this.child.on("exit", async (code, signal) => {
       this.isGone = true
       await Promise.race([closed, setTimeout(tailWaitMs)]) // its last words say why
-      end(this.howEnded(code, signal))
+      // `unshare` passes on the signal that its child died of, but it cannot pass on SIGKILL: it complains and exits.
+      const isKill = this.hasLauncher && code === 1 && /^unshare: [^\n]*\n?$/m.test(this.tail)
+      end(this.howEnded(code, isKill ? "SIGKILL" : signal))
     })
 
     this.ready = new Promise((resolve) => {

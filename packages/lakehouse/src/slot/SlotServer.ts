@@ -52,7 +52,8 @@ const failureOf = (error: unknown, signal: AbortSignal): SlotFailure => {
  */
 const emptyFolders = ({ folder, standingFolders = [] }: SlotLimits): void => {
   emptyFolder(folder, "out", standingFolders)
-  if (emptyFolder(folder, "spill", []) > 0) throw new SlotError("slot.spilled", "The engine left files where it spills.")
+  if (emptyFolder(folder, "spill", []) > 0)
+    throw new SlotError("slot.spilled", "The engine left files where it spills.")
 }
 
 interface Running {
@@ -93,7 +94,7 @@ export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void
     if (current.abort.signal.aborted) throw cancelled()
   }
 
-  const call = async (work: SlotWork, folder: string, message: ToSlot & { readonly kind: "call" }) => {
+  const call = async (work: SlotWork, limits: SlotLimits, message: ToSlot & { readonly kind: "call" }) => {
     const current: Running = {
       id: message.id,
       abort: new AbortController(),
@@ -105,7 +106,7 @@ export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void
     try {
       if (message.op === resetOp) {
         await work.reset()
-        emptyFolders(folder)
+        emptyFolders(limits)
         send({ kind: "done", id: message.id, value: undefined })
         return
       }
@@ -127,7 +128,7 @@ export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void
   make(limits).then(
     (work) => {
       process.on("message", (message: ToSlot) => {
-        if (message.kind === "call") void call(work, limits.folder, message)
+        if (message.kind === "call") void call(work, limits, message)
         else if (running?.id !== message.id)
           return // about an operation that has ended meanwhile
         else if (message.kind === "more") {

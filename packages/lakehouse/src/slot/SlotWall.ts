@@ -2,9 +2,10 @@ import { spawn } from "node:child_process"
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
+  readFileSync,
   readlinkSync,
   realpathSync,
   rmSync,
@@ -96,19 +97,37 @@ const packageRoot = (path: string): string => {
   return dirname(path)
 }
 
-/** Every folder that holds code of a slot: packages of ours, which may be links, and what they depend on. */
+const modulesAbove = (start: string): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (let folder = start; folder !== dirname(folder); folder = dirname(folder)) {
+    const modules = basename(folder) === "node_modules" ? folder : join(folder, "node_modules")
+    if (existsSync(modules)) found.push(modules)
+  }
+  return found
+}
+
+const dependenciesOf = (root: string): ReadonlyArray<string> => {
+  const path = join(root, "package.json")
+  if (!existsSync(path)) return []
+  const { dependencies = {} } = JSON.parse(readFileSync(path, "utf8")) as { readonly dependencies?: object }
+  return Object.keys(dependencies)
+}
+
+/** Every folder that holds code of a slot: its package and what it depends on, where packages may be links elsewhere. */
 const codeFolders = (entry: string): ReadonlyArray<string> => {
-  const folders = new Set<string>([packageRoot(entry), packageRoot(fileURLToPath(import.meta.url))])
-  for (const start of [...folders]) {
-    for (let folder = start; folder !== dirname(folder); folder = dirname(folder)) {
-      const modules = basename(folder) === "node_modules" ? folder : join(folder, "node_modules")
-      if (!existsSync(modules)) continue
-      folders.add(modules)
-      const ours = join(modules, "@rat")
-      if (existsSync(ours)) for (const name of readdirSync(ours)) folders.add(realpathSync(join(ours, name)))
+  const folders = new Set<string>()
+  const add = (root: string): void => {
+    if (folders.has(root)) return
+    folders.add(root)
+    const modules = modulesAbove(root)
+    for (const each of modules) folders.add(each)
+    for (const name of dependenciesOf(root)) {
+      const path = modules.map((each) => join(each, name)).find((each) => existsSync(each))
+      if (path !== undefined && lstatSync(path).isSymbolicLink()) add(realpathSync(path))
     }
   }
-  // The program itself, with the name that it was started by.
+  add(packageRoot(entry))
+  add(packageRoot(fileURLToPath(import.meta.url)))
   folders.add(dirname(process.execPath))
   const all = [...folders]
   return all.filter((folder) => !all.some((other) => other !== folder && folder.startsWith(other + sep)))
@@ -154,6 +173,7 @@ const mountScript = ({ root, folder, entry }: Launch): string => {
     `cd ${quote(folder)}`,
     "umount -l /old",
     "mount -n -o remount,bind,ro /",
+    "unset PWD OLDPWD",
     'exec "$@"',
   ].join("\n")
 }

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, References } from "effect"
 import { SlotPools } from "./SlotPool.ts"
 
 /** A node with a pool of two slots, both at work; prints their process ids and waits to be killed. Test support only. */
@@ -28,4 +28,11 @@ const program = Effect.gen(function* () {
   yield* Effect.never
 })
 
-await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(SlotPools.layer)))
+// Nothing but the ids on stdout.
+await Effect.runPromise(
+  program.pipe(
+    Effect.scoped,
+    Effect.provide(SlotPools.layer),
+    Effect.provideService(References.MinimumLogLevel, "None"),
+  ),
+)

@@ -35,12 +35,32 @@ serveSlot(async (limits) => {
         for (;;); // not even the event loop turns
       },
       leave: async (where: never) => writeFileSync(join(limits.folder, where), "left behind"),
+      // What a person would do who got out of the engine.
+      evaluate: async (code: never) => await new Function(`return (async () => { ${code} })()`)(),
       files: async () => ["in", "out", "spill"].flatMap((name) => readdirSync(join(limits.folder, name))),
       spoil: async () => {
         isSpoilt = true
       },
       exit: async () => process.exit(7),
       abort: async () => process.abort(),
+      allocate: async (megabytes: never) => {
+        const kept = Array.from({ length: megabytes / 10 }, () => Buffer.alloc(10 * 2 ** 20, 1))
+        await setTimeout(60_000)
+        return kept.length
+      },
+      spin: async (_: never, context) => {
+        while (!context.signal.aborted) {
+          for (let round = 0; round < 1e6; round++);
+          await setTimeout(0)
+        }
+      },
+      write: async (megabytes: never) => {
+        const piece = Buffer.alloc(2 ** 20, 1)
+        for (let written = 0; written < megabytes; written++) {
+          writeFileSync(join(limits.folder, "spill", "offender"), piece, { flag: "a" })
+          await setTimeout(5)
+        }
+      },
       exhaust: async () => {
         const hoard: Array<ReadonlyArray<number>> = []
         for (;;) hoard.push(new Array(1_000_000).fill(Math.random()))

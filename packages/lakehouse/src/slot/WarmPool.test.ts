@@ -1,64 +1,29 @@
 import { spawn } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
-import { type Slot, type SlotPool, type SlotPoolOptions, SlotPools } from "./SlotPool.ts"
+import { startOf } from "./ProcessUsage.ts"
+import { held, isAlive, pidOf, until, withPool } from "./TestPool.ts"
 
-const entry = new URL("./TestSlot.ts", import.meta.url)
-
-/** A pool in a folder of its own, for one test. */
-const withPool = <A, E>(
-  options: Partial<SlotPoolOptions>,
-  use: (pool: SlotPool, folder: string) => Effect.Effect<A, E, Scope.Scope>,
-) =>
-  Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "rat-pool-"))),
-      (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true })),
-    )
-    const pools = yield* SlotPools
-    const pool = yield* pools.make({
-      name: "test",
-      size: 1,
-      maxWaiting: 10,
-      entry,
-      folder,
-      memoryLimitBytes: 1e8,
-      spillLimitBytes: 1e8,
-      threads: 1,
-      recycleAfter: 1_000_000,
-      cancelGraceMs: 300,
-      ...options,
-    })
-    return yield* use(pool, folder)
-  }).pipe(Effect.scoped, Effect.provide(SlotPools.layer))
-
-const held = <A, E, R>(pool: SlotPool, use: (slot: Slot) => Effect.Effect<A, E, R>) =>
-  Effect.scoped(Effect.flatMap(pool.acquire, use))
-
-/** As this process sees it; behind the wall a slot knows another one. */
-const pidOf = (slot: Slot) => Effect.as(slot.call("echo", null), slot.pid as number)
+const ownerOf = (pid: number): string => `${pid}-${startOf(pid)}`
 
 /** Folder of the pool below the one that it was given. */
 const poolFolder = (folder: string): string =>
   join(folder, readdirSync(folder).find((name) => name.startsWith("test."))!)
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const until = (condition: () => boolean) =>
-  Effect.gen(function* () {
-    while (!condition()) yield* Effect.sleep(5)
-  }).pipe(Effect.timeout("5 seconds"))
 
 describe("WarmPool", () => {
   it.live("an operation answers with its value, and its failure leaves the slot well", () =>
@@ -286,6 +251,7 @@ describe("WarmPool", () => {
       const code = mkdtempSync(join(tmpdir(), "rat-code-"))
       const broken = join(code, "broken")
       writeFileSync(broken, "")
+      chmodSync(code, 0o755) // a slot may have a user of its own
       const work = "{ ops: { echo: async (value) => value }, interrupt: () => {}, reset: async () => {} }"
       writeFileSync(
         join(code, "Slot.mjs"),
@@ -342,13 +308,26 @@ describe("WarmPool", () => {
       )
       node.kill("SIGKILL")
       yield* until(() => !pids.some(isAlive))
-      const ofPool = join(folder, "test")
-      assert.isAbove(readdirSync(ofPool).length, 0)
-      mkdirSync(join(ofPool, "77", "in"), { recursive: true })
-      mkdirSync(join(folder, "other", "1", "in"), { recursive: true })
-      yield* withPool({ folder, size: 1 }, () => Effect.sync(() => assert.deepStrictEqual(readdirSync(ofPool), ["1"])))
-      // Another pool's slots are at work while this one starts.
-      assert.deepStrictEqual(readdirSync(join(folder, "other", "1")), ["in"])
+      const dead = poolFolder(folder)
+      assert.isTrue(existsSync(join(dead, "1", "spill")))
+      // Another one that is alive, one of another machine that was heard of, and one that was not.
+      const alive = join(
+        folder,
+        `other.${basename(dead)
+          .split(".")[1]!
+          .replace(/^[^-]+-[^-]+/, ownerOf(process.pid))}`,
+      )
+      const [heard, silent] = [join(folder, "test.1-1-0badc0de"), join(folder, "test.2-2-0badc0de")]
+      for (const path of [alive, heard, silent]) mkdirSync(join(path, "1", "in"), { recursive: true })
+      const longAgo = new Date(Date.now() - 3_600_000)
+      utimesSync(silent, longAgo, longAgo)
+      yield* withPool({ folder, size: 1 }, () =>
+        Effect.gen(function* () {
+          yield* until(() => !existsSync(dead) && !existsSync(silent))
+          assert.isTrue(existsSync(join(alive, "1", "in")))
+          assert.isTrue(existsSync(join(heard, "1", "in")))
+        }),
+      )
       rmSync(folder, { recursive: true, force: true })
     }),
   )

@@ -158,23 +158,22 @@ export const makeWarmPool = (
       })
     }
 
-    /** Takes a weaker wall, if it is the wall's fault: only when a process without any does start. */
+    /** Takes a weaker wall, if it is the wall's fault: a process without any does start, and then again none behind it. */
     const lower = async (behind: Wall): Promise<void> => {
       const next = weaker(behind)
-      if (next === null) return
-      const name = String(++number)
-      const bare = new SlotProcess(
-        options,
-        noWall,
-        `${options.name}/${name}`,
-        { folder: join(folder, name), root },
-        () => {},
-      )
-      const outcome = await bare.ready
-      await bare.dispose()
-      if (!outcome.ok || isClosed) return
+      if (next === null || !(await starts(noWall)) || (await starts(behind)) || isClosed) return
       wall = next
       log("Warn", "Slots do not start behind their wall; a weaker one is tried.", { problem, wall: next.parts })
+    }
+
+    /** Whether a process starts; it serves nobody. */
+    const starts = async (behind: Wall): Promise<boolean> => {
+      const name = String(++number)
+      const place = { folder: join(folder, name), root }
+      const process = new SlotProcess(options, behind, `${options.name}/${name}`, place, () => {})
+      const { ok } = await process.ready
+      await process.dispose()
+      return ok
     }
 
     /** Has a process go when a successor is ready. */

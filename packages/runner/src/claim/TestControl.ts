@@ -81,6 +81,10 @@ export class TestControl extends Context.Service<
     readonly attempts: (runId: RunId) => number
     /** Runs before a run of this id is published, to bring conflicts about. */
     readonly beforePublish: (runId: RunId, effect: Effect.Effect<void>) => void
+    /** Runs between the publish of a run and control's answer. */
+    readonly afterPublish: (runId: RunId, effect: Effect.Effect<void>) => void
+    /** What the newest report or hand-over left to go on from. */
+    readonly checkpoint: (runId: RunId) => Schema.Json | null
     /** Calls by name, in order. */
     readonly calls: Array<string>
   }
@@ -97,6 +101,8 @@ const make = (leaseTime: Duration.Duration) =>
     const zones = new Map<string, Array<ZoneListing["files"][number]>>()
     const signals = new Set<Queue.Queue<RunnerSignal>>()
     const hooks = new Map<string, Effect.Effect<void>>()
+    const afterwards = new Map<string, Effect.Effect<void>>()
+    const ended = new Map<string, bigint>()
     const calls: Array<string> = []
 
     const tell = (signal: RunnerSignal) => {
@@ -179,6 +185,8 @@ const make = (leaseTime: Duration.Duration) =>
           const hook = hooks.get(lease.runId) ?? Effect.void
           hooks.delete(lease.runId)
           yield* hook
+          // Repeated after a lost answer.
+          if (ended.get(lease.runId) === lease.fencingToken) return
           const entry = yield* held(lease)
           if (outcome.branch !== null) {
             yield* catalog
@@ -189,6 +197,10 @@ const make = (leaseTime: Duration.Duration) =>
               )
           }
           yield* finish(entry, { _tag: "Succeeded", outcome })
+          ended.set(lease.runId, lease.fencingToken)
+          const after = afterwards.get(lease.runId) ?? Effect.void
+          afterwards.delete(lease.runId)
+          yield* after
         }),
       Fail: ({ lease, failure }) =>
         Effect.flatMap(held(lease), (entry) => Effect.asVoid(finish(entry, { _tag: "Failed", failure }))),
@@ -282,6 +294,10 @@ const make = (leaseTime: Duration.Duration) =>
         beforePublish: (runId, effect) => {
           hooks.set(runId, effect)
         },
+        afterPublish: (runId, effect) => {
+          afterwards.set(runId, effect)
+        },
+        checkpoint: (runId) => entries.get(runId)!.checkpoint,
         calls,
       }),
     }

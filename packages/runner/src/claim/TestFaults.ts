@@ -1,12 +1,24 @@
 import { readdirSync, readFileSync } from "node:fs"
-import { Catalog, ObjectStore } from "@rat/lakehouse"
+import { Catalog, IcebergTable, ObjectStore } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 
 /**
- * Steps of a run before which a test may do something. `lateCommit` cannot be interrupted until the commit is made, as
- * when a node does not know yet that its lease is gone; `committed` is right after it.
+ * Steps of a run before which a test may do something: in the order of a run, each call and what comes right after it. `lateCommit` cannot
+ * be interrupted until the commit is made, as when a node does not know yet that its lease is gone.
  */
-export type Step = "createBranch" | "readTable" | "putFile" | "commit" | "lateCommit" | "committed"
+export const steps = [
+  "createBranch",
+  "branchHeld",
+  "readTable",
+  "putFile",
+  "fileStored",
+  "makeSnapshot",
+  "snapshotMade",
+  "lateCommit",
+  "commit",
+  "committed",
+] as const
+export type Step = (typeof steps)[number]
 
 /** What tests do between the steps of a run; the services themselves are the real ones. */
 export class TestFaults extends Context.Service<
@@ -42,7 +54,10 @@ export const withFaults = Layer.effectContext(
         Catalog,
         Catalog.of({
           ...catalog,
-          holdBranch: (...args) => Effect.andThen(before("createBranch"), catalog.holdBranch(...args)),
+          holdBranch: (...args) =>
+            Effect.andThen(before("createBranch"), catalog.holdBranch(...args)).pipe(
+              Effect.tap(() => before("branchHeld")),
+            ),
           table: (...args) => Effect.andThen(before("readTable"), catalog.table(...args)),
           commitHeld: (...args) =>
             Effect.andThen(before("lateCommit"), catalog.commitHeld(...args)).pipe(
@@ -56,10 +71,25 @@ export const withFaults = Layer.effectContext(
         ObjectStore,
         ObjectStore.of({
           ...store,
-          putFile: (...args) => Effect.andThen(before("putFile"), store.putFile(...args)),
+          putFile: (...args) =>
+            Effect.andThen(before("putFile"), store.putFile(...args)).pipe(Effect.tap(() => before("fileStored"))),
         }),
       ),
     )
+  }),
+)
+
+/** The same for the making of table versions, which reads and writes through the store below. */
+export const withTableFaults = Layer.effect(
+  IcebergTable,
+  Effect.gen(function* () {
+    const { before } = yield* TestFaults
+    const tables = yield* IcebergTable
+    return IcebergTable.of({
+      ...tables,
+      commit: (...args) =>
+        Effect.andThen(before("makeSnapshot"), tables.commit(...args)).pipe(Effect.tap(() => before("snapshotMade"))),
+    })
   }),
 )
 

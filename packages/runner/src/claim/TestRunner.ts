@@ -15,7 +15,7 @@ import { RunnerConfig, type RunnerSettings } from "../RunnerConfig.ts"
 import { RunnerRole } from "../RunnerRole.ts"
 import { CheckSlots } from "../sandbox/RunnerSlots.ts"
 import { testControl } from "./TestControl.ts"
-import { TestFaults, withFaults } from "./TestFaults.ts"
+import { TestFaults, withFaults, withTableFaults } from "./TestFaults.ts"
 
 /** Folder of one test file's store and slots, removed with the scope. */
 const folder = Effect.acquireRelease(
@@ -47,6 +47,7 @@ export const testRunner = (
         FileStore.layer({ root: join(path, "store") }),
       )
       const lakehouse = ScanPlanner.layer.pipe(
+        Layer.provideMerge(withTableFaults),
         Layer.provideMerge(IcebergTable.layer),
         Layer.provideMerge(withFaults),
         Layer.provideMerge(stores),

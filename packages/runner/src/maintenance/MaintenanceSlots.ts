@@ -1,6 +1,7 @@
 import { type SlotPool, SlotPools } from "@rat/lakehouse"
 import { Context, Effect, Layer, Scope } from "effect"
 import { RunnerConfig } from "../RunnerConfig.ts"
+import { inputFolder } from "../sandbox/SlotFolders.ts"
 
 /** As for runs: a statement stops within a millisecond of an interrupt. */
 const cancelGraceMs = 2_000
@@ -31,6 +32,7 @@ export class MaintenanceSlots extends Context.Service<MaintenanceSlots, { readon
             memoryLimitBytes: config.memoryLimitBytes,
             spillLimitBytes: config.spillLimitBytes,
             threads: config.threads,
+            standingFolders: [inputFolder],
             recycleAfter,
             cancelGraceMs,
           })

@@ -16,6 +16,7 @@ import {
 import { Clock, Effect } from "effect"
 import { RunnerConfig } from "../RunnerConfig.ts"
 import type { CopyArgs, CopyProgress, CopyReply, ExecuteArgs, ExecuteReply } from "../sandbox/RunnerOps.ts"
+import { resultFolder } from "../sandbox/SlotFolders.ts"
 import { databaseOf } from "../template/RelationName.ts"
 import { strategySettingsOf } from "../template/StrategySettings.ts"
 import type { ActiveRun } from "./ActiveRun.ts"
@@ -81,7 +82,7 @@ export const execute = Effect.fn("Execute.execute")(function* (
     const names = plan.missing.map((name) => `"${name}"`).join(", ")
     run.log.add("warn", `The result lacks ${names} of the table: NULL in the rows of this run.`)
   }
-  const target = join(slot.folder, "out", "result")
+  const target = join(slot.folder, resultFolder)
   let told = 0
   const { files } = yield* slot.call<CopyReply>(
     "copy",

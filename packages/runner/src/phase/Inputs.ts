@@ -3,6 +3,7 @@ import { basename, join } from "node:path"
 import type { ZoneListing } from "@rat/domain"
 import { ObjectStore, type ScanPlan, ScanPlanner, type Slot } from "@rat/lakehouse"
 import { Effect } from "effect"
+import { inputFolder } from "../sandbox/SlotFolders.ts"
 import { RunFailed } from "./RunFailed.ts"
 
 /** Characters of an object's name in the name of its link; locations of deletion vectors may be longer than a file name. */
@@ -66,8 +67,7 @@ export type Inputs = Effect.Success<ReturnType<typeof makeInputs>>
 export const makeInputs = Effect.fnUntraced(function* (slot: Slot) {
   const store = yield* ObjectStore
   const planner = yield* ScanPlanner
-  const folder = join(slot.folder, "in", "data")
-  yield* inSlot("The slot's folder", () => makeFolder(folder))
+  const folder = join(slot.folder, inputFolder)
   const paths = new Map<string, string>()
   const linked = new Set<string>()
 

@@ -338,7 +338,7 @@ layer(testRunner({ settings }), { excludeTestServices: true })("A run", (it) => 
       },
       "config.invalid",
       "resolve",
-      /config\.yaml:1:1: Nothing reads max_retries yet.*\n.*config\.yaml:2:1: Unknown setting.*\n.*pipeline\.sql:1:4: timeout_seconds/,
+      /config\.yaml:1:1: max_retries must be .*\n.*config\.yaml:2:1: Unknown setting.*\n.*pipeline\.sql:1:4: timeout_seconds/,
     ],
     ["a missing pipeline.sql", { "config.yaml": "" }, "pipeline.no_code", "resolve", /has no pipeline\.sql/],
     [

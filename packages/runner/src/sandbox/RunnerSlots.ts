@@ -1,6 +1,7 @@
 import { type SlotPool, SlotPools } from "@rat/lakehouse"
 import { Context, Effect, Layer, Scope } from "effect"
 import { RunnerConfig, type RunnerSettings } from "../RunnerConfig.ts"
+import { inputFolder, resultFolder } from "./SlotFolders.ts"
 
 /** Holders of one slot before its process is replaced, against slow leaks. */
 const recycleAfter = 1_000
@@ -17,6 +18,7 @@ const optionsOf = (config: RunnerSettings, name: "run" | "check") => ({
   entry: new URL("./RunnerSlot.ts", import.meta.url),
   folder: config.slotFolder,
   spillLimitBytes: config.spillLimitBytes,
+  standingFolders: [inputFolder, resultFolder],
   harmlessOps: ["noop"],
   recycleAfter,
   cancelGraceMs,

@@ -2,6 +2,7 @@ import { defaultPipelineConfig, PipelineConfig } from "@rat/domain"
 import { type Annotation, readHeader } from "./Annotations.ts"
 import { readConfigYaml } from "./ConfigYaml.ts"
 import type { Issue } from "./Issue.ts"
+import { queueingIssues } from "./Queueing.ts"
 import { readSetting, settingKeys } from "./Setting.ts"
 import type { Settings } from "./SettingValue.ts"
 import { type Given, strategyIssues } from "./StrategySettings.ts"
@@ -37,7 +38,8 @@ export const effectiveConfig = (code: string, configYaml: string | null): Effect
   const config = new PipelineConfig({ ...defaultPipelineConfig, ...file.settings, ...annotated.settings })
   // Rules between settings say something only when each of them was understood.
   const isRead = header.issues.length + annotated.issues.length + file.issues.length === 0
-  const rules = isRead ? strategyIssues(config, new Map([...file.given, ...annotated.given])) : []
+  const given = new Map([...file.given, ...annotated.given])
+  const rules = isRead ? [...strategyIssues(config, given), ...queueingIssues(config, given)] : []
   const of = (wanted: Given["source"]) =>
     rules.filter(({ source }) => source === wanted).map(({ source: _, ...issue }) => issue)
   return {

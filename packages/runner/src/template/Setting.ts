@@ -4,7 +4,10 @@ import {
   MaintenancePolicyPart,
   MergeStrategy,
   maintenancePolicyKeys,
+  maxConcurrencyLimit,
+  namePattern,
   OnSchemaChange,
+  priorityRange,
   retryRanges,
   supportedStrategies,
 } from "@rat/domain"
@@ -41,7 +44,7 @@ const numberIn =
     set: (value: number) => Settings,
   ): Reader =>
   (key, value) => {
-    const number = typeof value === "string" && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value
+    const number = typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value
     const isFine =
       typeof number === "number" &&
       number >= range.least &&
@@ -149,6 +152,16 @@ const known: { readonly [Key in string]: Reader } = {
       ? refused(`${key} must be a whole number of seconds above 0, not ${show(value)}.`)
       : { set: { timeout_seconds: seconds } }
   },
+  priority: numberIn(priorityRange, true, (priority) => ({ priority })),
+  concurrency_key: (key, value) =>
+    typeof value === "string" && namePattern.test(value)
+      ? { set: { concurrency_key: value } }
+      : refused(
+          `${key} must start with a lower-case letter and hold at most 128 lower-case letters, digits, '_' and '-', not ${show(value)}.`,
+        ),
+  concurrency_limit: numberIn({ least: 1, most: maxConcurrencyLimit }, true, (concurrency_limit) => ({
+    concurrency_limit,
+  })),
   max_retries: numberIn(retryRanges.max_retries, true, (max_retries) => ({ max_retries })),
   retry_delay_seconds: numberIn(retryRanges.retry_delay_seconds, false, (retry_delay_seconds) => ({
     retry_delay_seconds,

@@ -2,12 +2,13 @@ import { Api, pageOf, RefChange } from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
 import { Effect, Option } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
+import { Outbox } from "../event/Outbox.ts"
 import { wired } from "../http/ErrorEnvelope.ts"
 import { makeBranchMerge, tableKeyOf } from "./BranchMerge.ts"
 import { checkOwn } from "./RefRules.ts"
 import { makeRefView, toCatalogCommit, toRef } from "./RefView.ts"
 
-/** Who moved main, in its history, when a person did. */
+/** Who moved main, in its history, when a person did. Triggers append the events of branches and tags (0014_event.sql). */
 const author = "api"
 
 export const BranchesHttp = HttpApiBuilder.group(
@@ -17,6 +18,7 @@ export const BranchesHttp = HttpApiBuilder.group(
     const catalog = yield* Catalog
     const view = yield* makeRefView
     const merges = yield* makeBranchMerge
+    const outbox = yield* Outbox
     return handlers.handleAll({
       list: ({ query }) =>
         wired(
@@ -29,13 +31,19 @@ export const BranchesHttp = HttpApiBuilder.group(
           ),
         ),
       create: ({ payload }) =>
-        wired(view.createBranch(payload.name, { from: payload.from, commit: payload.commit }, payload.expires_at)),
+        wired(
+          Effect.tap(
+            view.createBranch(payload.name, { from: payload.from, commit: payload.commit }, payload.expires_at),
+            outbox.wake,
+          ),
+        ),
       get: ({ params }) => wired(Effect.map(catalog.ref(params.name), toRef)),
       delete: ({ params }) =>
         wired(
           Effect.gen(function* () {
             yield* checkOwn(yield* catalog.ref(params.name), "branch", "deleted")
             yield* catalog.deleteRef(params.name)
+            yield* outbox.wake
           }),
         ),
       changes: ({ params }) =>
@@ -98,6 +106,7 @@ export const TagsHttp = HttpApiBuilder.group(
   Effect.fn(function* (handlers) {
     const catalog = yield* Catalog
     const view = yield* makeRefView
+    const outbox = yield* Outbox
     return handlers.handleAll({
       list: ({ query }) =>
         wired(
@@ -106,12 +115,14 @@ export const TagsHttp = HttpApiBuilder.group(
             ({ next, refs }) => ({ tags: refs, next }),
           ),
         ),
-      create: ({ payload }) => wired(view.createTag(payload.name, { from: payload.from, commit: payload.commit })),
+      create: ({ payload }) =>
+        wired(Effect.tap(view.createTag(payload.name, { from: payload.from, commit: payload.commit }), outbox.wake)),
       delete: ({ params }) =>
         wired(
           Effect.gen(function* () {
             yield* checkOwn(yield* catalog.ref(params.name), "tag", "deleted")
             yield* catalog.deleteRef(params.name)
+            yield* outbox.wake
           }),
         ),
     })

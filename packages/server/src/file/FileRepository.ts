@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto"
-import { blobKey, ContentHash, FileInfo, FileNotFound, type FilePath, fileTypeOf, NamespaceNotFound } from "@rat/domain"
+import {
+  blobKey,
+  ContentHash,
+  FileInfo,
+  FileNotFound,
+  type FilePath,
+  fileTypeOf,
+  NamespaceNotFound,
+  type Queueing,
+} from "@rat/domain"
 import { type ObjectNotFound, ObjectStore, type StoreUnavailable } from "@rat/lakehouse"
 import { Context, DateTime, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
@@ -19,6 +28,8 @@ export interface Blob {
   readonly path: FilePath
   readonly hash: ContentHash
   readonly sizeBytes: number
+  /** What the file says of how its pipeline's runs queue; submissions read it from the row. */
+  readonly queueing?: Queueing | undefined
 }
 
 type Sql = SqlError.SqlError
@@ -42,6 +53,7 @@ export class FileRepository extends Context.Service<
     readonly write: (
       path: FilePath,
       bytes: Uint8Array,
+      queueing?: Queueing,
     ) => Effect.Effect<StoredFile, NamespaceNotFound | StoreUnavailable | Sql>
     readonly find: (path: FilePath) => Effect.Effect<StoredFile, FileNotFound | Sql>
     readonly read: (
@@ -75,19 +87,22 @@ export class FileRepository extends Context.Service<
 
       const link = Effect.fn("FileRepository.link")(function* (blobs: ReadonlyArray<Blob>) {
         if (blobs.length === 0) return []
-        const incoming = toJsonb(blobs.map(({ path, hash, sizeBytes }) => ({ path, hash, size_bytes: sizeBytes })))
+        const incoming = toJsonb(
+          blobs.map(({ path, hash, sizeBytes, queueing = {} }) => ({ path, hash, size_bytes: sizeBytes, queueing })),
+        )
         const rows = yield* sql<FileRow>`
           with incoming as (
-            select b.path, n.name as namespace, b.hash, b.size_bytes
-            from jsonb_to_recordset(${incoming}::jsonb) as b (path text, hash text, size_bytes bigint)
+            select b.path, n.name as namespace, b.hash, b.size_bytes, nullif(b.queueing, '{}') as queueing
+            from jsonb_to_recordset(${incoming}::jsonb) as b (path text, hash text, size_bytes bigint, queueing jsonb)
             join namespace as n on n.name = split_part(b.path, '/', 1)
           ),
           linked as (
-            insert into file as f (path, namespace, hash, size_bytes, modified)
-            select path, namespace, hash, size_bytes, now()
+            insert into file as f (path, namespace, hash, size_bytes, modified, queueing)
+            select path, namespace, hash, size_bytes, now(), queueing
             from incoming
             on conflict (path) do update
-            set hash = excluded.hash, size_bytes = excluded.size_bytes, modified = excluded.modified
+            set hash = excluded.hash, size_bytes = excluded.size_bytes, modified = excluded.modified,
+                queueing = excluded.queueing
             where f.hash <> excluded.hash
             returning path, namespace, hash, size_bytes, modified
           ),
@@ -136,9 +151,9 @@ export class FileRepository extends Context.Service<
       return FileRepository.of({
         store,
         link,
-        write: (path, bytes) =>
+        write: (path, bytes, queueing) =>
           store(path, bytes).pipe(
-            Effect.flatMap((stored) => link([stored])),
+            Effect.flatMap((stored) => link([{ ...stored, queueing }])),
             Effect.map((rows) => rows[0]!),
           ),
         find,

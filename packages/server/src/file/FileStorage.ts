@@ -137,7 +137,9 @@ export class FileStorage extends Context.Service<
         bytes: Uint8Array,
       ) {
         yield* check(area, path, bytes)
-        const stored = yield* files.write(path, bytes)
+        const content = new TextDecoder().decode(bytes)
+        const [queueing] = yield* validation.queueing([{ path: path.slice(area.namespace.length + 1), content }])
+        const stored = yield* files.write(path, bytes, queueing)
         return { path, sizeBytes: stored.sizeBytes, versionId: stored.hash }
       })
 

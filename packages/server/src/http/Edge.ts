@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
-import { Context, Effect } from "effect"
+import { Context, Effect, Option } from "effect"
 import { HttpMiddleware, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { ResponseCache } from "../cache/ResponseCache.ts"
 import { inRestModel } from "../iceberg-rest/EdgeFailure.ts"
 import { countHttpRequest } from "../telemetry/Metrics.ts"
 import { type BodyLimits, withBodyLimit } from "./BodyLimit.ts"
@@ -104,10 +105,12 @@ export const edge = (settings: {
   readonly corsOrigins: ReadonlyArray<string>
   readonly bodyLimits: BodyLimits
   readonly drain: Drain["Service"]
+  /** None: nothing is kept. */
+  readonly cache?: Option.Option<ResponseCache["Service"]>
 }) => {
   const cors = withCors(settings.corsOrigins)
   const drain = withDrain(settings.drain)
+  const etag = withETag(settings.cache ?? Option.none())
   const bodyLimit = withBodyLimit(settings.bodyLimits)
-  return <E, R>(router: App<E, R>) =>
-    withRequestId(cors(drain(withETag(withEnvelope(bodyLimit(withFilePaths(router)))))))
+  return <E, R>(router: App<E, R>) => withRequestId(cors(drain(etag(withEnvelope(bodyLimit(withFilePaths(router)))))))
 }

@@ -126,16 +126,21 @@ const schemaDetails = (error: HttpApiError.HttpApiSchemaError) => ({
 
 const unknownRoute = (request: HttpServerRequest.HttpServerRequest, requestId: string) => {
   const path = pathOf(request.url)
-  const methods = methodsOf(path).join(", ")
-  return methods === ""
-    ? envelopeResponse(
-        wireError(404, `There is no route ${request.method} ${path}. /api/docs lists the routes.`, { requestId }),
-      )
-    : refusal(405, `${request.method} is not possible on ${path}. Use ${methods}.`, {
-        code: "METHOD_NOT_ALLOWED",
-        requestId,
-        headers: { allow: methods },
-      })
+  const methods = methodsOf(path)
+  if (methods.length === 0) {
+    const text = `There is no route ${request.method} ${path}. /api/docs lists the routes.`
+    return envelopeResponse(wireError(404, text, { requestId }))
+  }
+  if (methods.includes(request.method)) {
+    const text = `This node does not have the role "api" and answers health checks only. Ask a node that has it; \`rat nodes\` lists them.`
+    return envelopeResponse(wireError(404, text, { requestId }))
+  }
+  const allow = methods.join(", ")
+  return refusal(405, `${request.method} is not possible on ${path}. Use ${allow}.`, {
+    code: "METHOD_NOT_ALLOWED",
+    requestId,
+    headers: { allow },
+  })
 }
 
 /** No name, path or text in an address holds a NUL, and Postgres knows none. */

@@ -5,6 +5,7 @@ import { Context, Duration, Effect, Layer, Predicate, Schema } from "effect"
 import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiScalar } from "effect/http-api"
 import { NetAddress } from "effect/net"
+import { ResponseCache } from "../cache/ResponseCache.ts"
 import type { BodyLimits } from "./BodyLimit.ts"
 import { type Connections, trackConnections } from "./Connections.ts"
 import { Drain } from "./Drain.ts"
@@ -95,7 +96,8 @@ const serve = (settings: ServerSettings, connections: Connections) =>
       const router = yield* HttpRouter.HttpRouter
       const server = yield* HttpServer.HttpServer
       const drain = yield* Drain
-      yield* server.serve(edge({ ...settings, drain })(router.asHttpEffect()))
+      const cache = yield* Effect.serviceOption(ResponseCache)
+      yield* server.serve(edge({ ...settings, drain, cache })(router.asHttpEffect()))
       // Runs before the server's own finalizer, which waits for the connections to end.
       yield* Effect.addFinalizer(() =>
         Effect.andThen(

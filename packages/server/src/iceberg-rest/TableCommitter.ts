@@ -85,8 +85,8 @@ export const makeTableCommitter = Effect.gen(function* () {
       changes: changes.map(({ key, expected, next }) => ({ key, expected, next })),
     })
     const told = Effect.fnUntraced(function* (commit: Commit) {
-      // A branch's changes are told of when it is merged.
-      if (ref === mainRef) yield* outbox.append(eventsOf(changes, commit.id.toString(), author))
+      // Of a branch's changes a trigger tells, of its tables the merge.
+      yield* ref === mainRef ? outbox.append(eventsOf(changes, commit.id.toString(), author)) : outbox.wake
       yield* Effect.forEach(answered, markDone, { discard: true })
     })
     if (catalog.joinsTransactions) {

@@ -36,7 +36,8 @@ export interface Upload {
 /**
  * The only writer of tables `landing_zone` and `landing_file`. Invariants: a listed file's bytes are durable in the
  * object store; names are unique within a zone. A file is reserved (row without `uploaded_at`), stored, then shown, and
- * hidden before its bytes go; a crash in between leaves bytes or a reservation that nobody sees.
+ * hidden before its bytes go; a crash in between leaves bytes or a reservation that nobody sees. Triggers append the events of
+ * zones and of deleted files (0014_event.sql).
  */
 export class LandingRepository extends Context.Service<
   LandingRepository,
@@ -94,6 +95,7 @@ export class LandingRepository extends Context.Service<
           where name = ${namespace}
           on conflict (namespace, name) do nothing
           returning id`
+        yield* outbox.wake
         if (rows.length === 1) return yield* find(zone).pipe(Effect.catchTag("ZoneNotFound", Effect.die))
         const known = yield* sql`select 1 from namespace where name = ${namespace}`
         if (known.length === 0) return yield* new NamespaceNotFound({ namespace })
@@ -108,6 +110,7 @@ export class LandingRepository extends Context.Service<
           from jsonb_array_elements_text(${toJsonb([...new Set(names)])}::jsonb) as wanted (name)
           on conflict (namespace, name) do nothing
           returning name`
+        yield* outbox.wake
         return rows.map((row) => row.name)
       })
 
@@ -136,6 +139,7 @@ export class LandingRepository extends Context.Service<
               expected_schema = coalesce(${change.expected_schema ?? null}, expected_schema),
               updated_at = now()
           where namespace = ${namespace} and name = ${name}`
+        yield* outbox.wake
         return yield* find({ namespace, name })
       })
 
@@ -146,6 +150,7 @@ export class LandingRepository extends Context.Service<
           select f.object_key
           from landing_file as f
           join gone on gone.id = f.zone_id`
+        yield* outbox.wake
         yield* objects.remove(removed.map((row) => row.object_key))
       })
 
@@ -221,6 +226,7 @@ export class LandingRepository extends Context.Service<
       const removeFile = Effect.fn("LandingRepository.removeFile")(function* (key: ZoneKey, id: string) {
         const found = yield* file(key, id)
         yield* sql`delete from landing_file where id = ${found.id}`
+        yield* outbox.wake
         yield* objects.remove([found.s3_path])
       })
 

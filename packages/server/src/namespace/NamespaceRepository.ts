@@ -11,6 +11,7 @@ import {
 import { Catalog } from "@rat/lakehouse"
 import { Context, DateTime, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { Outbox } from "../event/Outbox.ts"
 import { storableText } from "../sql/Jsonb.ts"
 
 type Sql = SqlError.SqlError
@@ -35,7 +36,7 @@ const orderBy = (sort: string | undefined): string => {
   return sort?.replace(/^-/, "") === "created_at" ? `created_at ${direction}, name` : `name ${direction}`
 }
 
-/** The only writer of table `namespace`. */
+/** The only writer of table `namespace`. Triggers append its events (0014_event.sql). */
 export class NamespaceRepository extends Context.Service<
   NamespaceRepository,
   {
@@ -60,6 +61,7 @@ export class NamespaceRepository extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const catalog = yield* Catalog
+      const outbox = yield* Outbox
 
       const insert = (name: NamespaceName, description: string) =>
         sql<NamespaceRow>`
@@ -85,7 +87,9 @@ export class NamespaceRepository extends Context.Service<
         if (pipelines + zones + tables.length + views > 0) {
           return yield* new NamespaceNotEmpty({ namespace: name, pipelines, zones, tables: tables.length + views })
         }
+        yield* sql`delete from queue_share where namespace = ${name}`
         yield* sql`delete from namespace where name = ${name}`
+        yield* outbox.wake
       }, sql.withTransaction)
 
       return NamespaceRepository.of({
@@ -107,10 +111,11 @@ export class NamespaceRepository extends Context.Service<
         exists: (name) => Effect.map(sql`select 1 from namespace where name = ${name}`, (rows) => rows.length > 0),
         create: Effect.fn("NamespaceRepository.create")(function* (name, description) {
           const rows = yield* insert(name, description)
+          yield* outbox.wake
           if (rows[0] === undefined) return yield* new NamespaceExists({ namespace: name })
           return toNamespace(rows[0])
         }),
-        ensure: (name) => Effect.map(insert(name, ""), (rows) => rows.length > 0),
+        ensure: (name) => Effect.map(Effect.tap(insert(name, ""), outbox.wake), (rows) => rows.length > 0),
         describe: Effect.fn("NamespaceRepository.describe")(function* (name, description) {
           const rows = yield* sql`
             update namespace
@@ -118,6 +123,7 @@ export class NamespaceRepository extends Context.Service<
             where name = ${name}
             returning 1`
           if (rows.length === 0) return yield* new NamespaceNotFound({ namespace: name })
+          yield* outbox.wake
         }),
         remove,
       })

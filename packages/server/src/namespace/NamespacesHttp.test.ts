@@ -7,7 +7,11 @@ import { HttpApiTest } from "effect/http-api"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { PipelineRepository } from "../pipeline/PipelineRepository.ts"
+import { QueueRead } from "../queue/QueueRead.ts"
+import { RunHub } from "../run/RunHub.ts"
+import { RunSettings } from "../run/RunSettings.ts"
 import { migrations } from "../sql/migrations.ts"
+import { LimitRepository } from "./LimitRepository.ts"
 import { NamespaceRepository } from "./NamespaceRepository.ts"
 import { NamespacesHttp } from "./NamespacesHttp.ts"
 
@@ -21,7 +25,10 @@ const refusal = <A, E, R>(request: Effect.Effect<A, E, R>) =>
 
 layer(
   NamespacesHttp.pipe(
-    Layer.provideMerge(Layer.mergeAll(NamespaceRepository.layer, PipelineRepository.layer)),
+    Layer.provideMerge(
+      Layer.mergeAll(NamespaceRepository.layer, PipelineRepository.layer, LimitRepository.layer, QueueRead.layer),
+    ),
+    Layer.provideMerge(Layer.merge(RunHub.layer, RunSettings.layer)),
     Layer.provideMerge(Layer.mergeAll(Outbox.layer, PostgresCatalog.layer, HttpServer.layerServices)),
     Layer.provideMerge(TestPostgres.layer(migrations)),
   ),

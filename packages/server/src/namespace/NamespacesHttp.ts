@@ -2,6 +2,8 @@ import { Api, pageOf } from "@rat/domain"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { wired } from "../http/ErrorEnvelope.ts"
+import { QueueRead } from "../queue/QueueRead.ts"
+import { LimitRepository } from "./LimitRepository.ts"
 import { NamespaceRepository } from "./NamespaceRepository.ts"
 
 export const NamespacesHttp = HttpApiBuilder.group(
@@ -9,6 +11,8 @@ export const NamespacesHttp = HttpApiBuilder.group(
   "namespaces",
   Effect.fn(function* (handlers) {
     const namespaces = yield* NamespaceRepository
+    const limits = yield* LimitRepository
+    const queue = yield* QueueRead
     return handlers.handleAll({
       list: ({ query }) => wired(namespaces.list({ ...pageOf(query), sort: query.sort })),
       create: ({ payload }) =>
@@ -19,6 +23,11 @@ export const NamespacesHttp = HttpApiBuilder.group(
         ),
       update: ({ params, payload }) => wired(namespaces.describe(params.name, payload.description)),
       delete: ({ params }) => wired(namespaces.remove(params.name)),
+      limits: ({ params }) => wired(limits.find(params.name)),
+      setLimits: ({ params, payload }) => wired(limits.set(params.name, payload)),
+      setPipelineLimit: ({ params: { name, layer, pipeline }, payload }) =>
+        wired(limits.setPipeline({ namespace: name, layer, name: pipeline }, payload.max_pending)),
+      queue: ({ params }) => wired(Effect.flatMap(limits.find(params.name), queue.ofNamespace)),
     })
   }),
 )

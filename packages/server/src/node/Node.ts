@@ -6,6 +6,7 @@ import { QueryConfig, QueryRole } from "@rat/query"
 import { RunControl as RunControlClient, RunnerConfig, RunnerRole } from "@rat/runner"
 import { ConfigProvider, Context, Effect, Layer, Scope } from "effect"
 import { BranchesHttp, TagsHttp } from "../branch/BranchesHttp.ts"
+import { ResponseCache } from "../cache/ResponseCache.ts"
 import { ActorRuntime } from "../cluster/ActorRuntime.ts"
 import { ClusterHttp } from "../cluster/ClusterHttp.ts"
 import { ClusterKey } from "../cluster/ClusterKey.ts"
@@ -32,6 +33,7 @@ import { MaintenanceRepository } from "../maintenance/MaintenanceRepository.ts"
 import { MaintenanceSettings } from "../maintenance/MaintenanceSettings.ts"
 import { MaintenanceWorker } from "../maintenance/MaintenanceWorker.ts"
 import { OrphanRepository } from "../maintenance/OrphanRepository.ts"
+import { LimitRepository } from "../namespace/LimitRepository.ts"
 import { NamespaceRepository } from "../namespace/NamespaceRepository.ts"
 import { NamespacesHttp } from "../namespace/NamespacesHttp.ts"
 import { PipelineEntityLayer } from "../pipeline/PipelineEntity.ts"
@@ -44,6 +46,7 @@ import { RunnerClient } from "../project/RunnerClient.ts"
 import { QueryAnswers } from "../query/QueryAnswers.ts"
 import { QueryClient } from "../query/QueryClient.ts"
 import { QueryHttp } from "../query/QueryHttp.ts"
+import { QueueRead } from "../queue/QueueRead.ts"
 import { LogStreams } from "../run/LogStream.ts"
 import { RunControl } from "../run/RunControl.ts"
 import { RunEntityLayer } from "../run/RunEntity.ts"
@@ -94,12 +97,14 @@ const lakehouse = Layer.mergeAll(
 const repositories = Layer.mergeAll(
   FileRepository.layer,
   LandingRepository.layer,
+  LimitRepository.layer,
   NamespaceRepository.layer,
   PipelineRepository.layer,
   TableMetadataRepository.layer,
   RunRepository.layer,
   MaintenanceRepository.layer,
   OrphanRepository.layer,
+  QueueRead.layer,
 )
 
 const control = Layer.mergeAll(PipelineEntityLayer, RunEntityLayer, RunReaper.layer, MaintenanceWorker.layer)
@@ -160,6 +165,7 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
   const { gitCommit, buildTime } = settings
   return server.pipe(
     Layer.provide(nodeHealth),
+    Layer.provide(has("api") ? ResponseCache.layer : Layer.empty),
     Layer.provide([processMetrics({ version, gitCommit }), nodeMetrics]),
     Layer.provide(Layer.succeed(BuildInfo, { version, gitCommit, buildTime })),
     Layer.provide(has("control") ? Layer.merge(control, NodeReaper.layer) : Layer.empty),

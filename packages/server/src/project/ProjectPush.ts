@@ -8,6 +8,7 @@ import {
   type ProjectFile,
   ProjectInvalid,
   ProjectIssue,
+  type Queueing,
 } from "@rat/domain"
 import { Schema } from "effect"
 
@@ -19,6 +20,8 @@ export interface PushedFile {
   /** With the namespace. */
   readonly fullPath: FilePath
   readonly content: string
+  /** What it says of how its pipeline's runs queue. */
+  readonly queueing?: Queueing | undefined
 }
 
 export interface PushedPipeline {

@@ -85,9 +85,14 @@ export class ProjectRepository extends Context.Service<
         })
         if (options.dryRun) return answer
 
-        const blobs = yield* Effect.forEach(changed, (file) => files.store(file.fullPath, file.bytes), {
-          concurrency: storeConcurrency,
-        })
+        const blobs = yield* Effect.forEach(
+          changed,
+          ({ fullPath, bytes, queueing }) =>
+            Effect.map(files.store(fullPath, bytes), (blob) => ({ ...blob, queueing })),
+          {
+            concurrency: storeConcurrency,
+          },
+        )
         yield* Effect.gen(function* () {
           yield* namespaces.ensure(namespace)
           yield* Effect.forEach(missing, ({ layer, name, type }) =>

@@ -1,8 +1,18 @@
-import { mainRef, type NamespaceName, ProjectFile, type ProjectIssue, type RoleUnavailable } from "@rat/domain"
+import {
+  mainRef,
+  type NamespaceName,
+  ProjectFile,
+  type ProjectIssue,
+  type Queueing,
+  type RoleUnavailable,
+} from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { RunnerClient } from "./RunnerClient.ts"
+
+const projectFile = (file: { readonly path: string; readonly content: string }) =>
+  new ProjectFile({ path: file.path, content: file.content })
 
 /** Checks files against everything that the server already has. */
 export class ProjectValidation extends Context.Service<
@@ -14,6 +24,10 @@ export class ProjectValidation extends Context.Service<
       files: ReadonlyArray<{ readonly path: string; readonly content: string }>,
       zones?: ReadonlyArray<string>,
     ) => Effect.Effect<ReadonlyArray<ProjectIssue>, SqlError.SqlError | RoleUnavailable>
+    /** What each file says of how its pipeline's runs queue, in their order. For files without issues. */
+    readonly queueing: (
+      files: ReadonlyArray<{ readonly path: string; readonly content: string }>,
+    ) => Effect.Effect<ReadonlyArray<Queueing>, RoleUnavailable>
   }
 >()("rat/server/project/ProjectValidation") {
   static readonly layer = Layer.effect(
@@ -46,12 +60,22 @@ export class ProjectValidation extends Context.Service<
         for (const zone of zones) names.add(`zone:${zone}`)
         return yield* runner.Validate({
           namespace,
-          files: files.map((file) => new ProjectFile({ path: file.path, content: file.content })),
+          files: files.map(projectFile),
           known: [...names],
         })
       })
 
-      return ProjectValidation.of({ issues })
+      const queueing = Effect.fn("ProjectValidation.queueing")(function* (
+        files: ReadonlyArray<{ readonly path: string; readonly content: string }>,
+      ) {
+        const read = files.filter((file) => /\/(?:pipeline\.sql|config\.yaml)$/.test(file.path))
+        if (read.length === 0) return files.map(() => ({}))
+        const said = yield* runner.Queueing({ files: read.map(projectFile) })
+        const byPath = new Map(read.map((file, index) => [file.path, said[index] ?? {}]))
+        return files.map((file) => byPath.get(file.path) ?? {})
+      })
+
+      return ProjectValidation.of({ issues, queueing })
     }),
   )
 }

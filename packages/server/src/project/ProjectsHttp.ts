@@ -19,10 +19,16 @@ export const ProjectsHttp = HttpApiBuilder.group(
           if (push instanceof ProjectInvalid) return yield* push
           const issues = yield* validation.issues(namespace, push.files, push.zones)
           if (issues.length > 0) return yield* new ProjectInvalid({ issues })
-          return yield* projects.push(namespace, push, {
-            prune: payload.prune ?? false,
-            dryRun: payload.dry_run ?? false,
-          })
+          const queueing = yield* validation.queueing(push.files)
+          const files = push.files.map((file, index) => ({ ...file, queueing: queueing[index] }))
+          return yield* projects.push(
+            namespace,
+            { ...push, files },
+            {
+              prune: payload.prune ?? false,
+              dryRun: payload.dry_run ?? false,
+            },
+          )
         }),
       ),
     )

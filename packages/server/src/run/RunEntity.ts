@@ -1,12 +1,32 @@
 import { RunId, RunRpc, StateUnavailable } from "@rat/domain"
 import { Effect, Stream } from "effect"
 import { Entity } from "effect/cluster"
+import { actorPatience, noControl } from "../pipeline/PipelineEntity.ts"
 import { followRun } from "./RunFollow.ts"
 import { RunHub } from "./RunHub.ts"
 import { RunRepository } from "./RunRepository.ts"
 
 /** The actor of one run: cancels it and fans its news out to followers. Id: the run's. Its state is the run's rows. */
 export const RunEntity = Entity.fromRpcGroup("Run", RunRpc)
+
+/** Asks runs' actors, wherever they are. */
+export const makeRunActors = Effect.map(RunEntity.client, (actor) => ({
+  cancel: (runId: RunId) =>
+    actor(runId)
+      .Cancel()
+      .pipe(Effect.timeoutOrElse({ duration: actorPatience, orElse: () => Effect.fail(noControl) })),
+  /** When the actor's node dies, its successor begins anew after `afterSeq`: what was said already is left out. */
+  follow: (runId: RunId, afterSeq: number) =>
+    Stream.suspend(() => {
+      let last = afterSeq
+      return Stream.filter(actor(runId).Follow({ afterSeq }), (update) => {
+        if (update._tag !== "Log") return true
+        if (update.entry.seq <= last) return false
+        last = update.entry.seq
+        return true
+      })
+    }),
+}))
 
 export const RunEntityLayer = RunEntity.toLayer(
   Effect.gen(function* () {

@@ -3,12 +3,14 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
 import {
   type ClaimedRun,
+  defaultRetryPolicy,
   LogEntry,
   NamespaceName,
   outcomeWithoutTable,
   PipelineCreate,
   PipelineName,
   QualityResult,
+  RetryPolicy,
   RunControlRpc,
   RunFailure,
   RunsApi,
@@ -186,6 +188,9 @@ layer(TestServer, { excludeTestServices: true })("RunsHttp", (it) => {
         [call("GET", `/${unknown}/logs`), 404, /does not exist/],
         [call("GET", `/${unknown}/logs`, { headers: { accept: "text/event-stream" } }), 404, /does not exist/],
         [call("GET", `/${unknown}/quality`), 404, /does not exist/],
+        [call("GET", `/${unknown}/attempts`), 404, /does not exist/],
+        [call("POST", `/${unknown}/retry`), 404, /does not exist/],
+        [call("POST", "/nonsense/resume"), 404, /"nonsense" does not exist/],
       ]
       for (const [request, status, message] of cases) {
         const answer = yield* request
@@ -193,6 +198,83 @@ layer(TestServer, { excludeTestServices: true })("RunsHttp", (it) => {
         assert.match(answer.body.error.message, message)
       }
     }),
+  )
+
+  it.effect(
+    "a run keeps parameters and moment in all attempts, which can be looked at one by one, and repeated by hand",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`delete from run`
+        const control = yield* RpcTest.makeClient(RunControlRpc)
+        const given = { parameters: { day: "2025-12-31", n: 1.5 }, logical_time: "2025-12-31T00:00:00.000Z" }
+        const accepted = yield* post({ namespace: "default", kind: "noop", ...given })
+        const id = accepted.body.run_id as string
+        const early = yield* call("POST", `/${id}/retry`)
+        assert.deepStrictEqual(
+          [early.status, early.body.error.code, early.body.error.details],
+          [409, "NOT_REPEATABLE", { reason: "active" }],
+        )
+        const fail = Effect.fnUntraced(function* (attempt: number, code: string) {
+          yield* sql`update run_queue set eligible_at = now() where eligible_at is not null`
+          const [claimed] = yield* control.Claim({ node: `node-${attempt}`, limit: 1 })
+          const { lease, parameters } = claimed!
+          assert.deepStrictEqual([lease.attempt, parameters], [attempt, given.parameters])
+          yield* control.Report({ lease, phase: "execute", logs: [line(1, `try ${attempt}`)], checkpoint: { attempt } })
+          const retry = new RetryPolicy({ ...defaultRetryPolicy, maxRetries: 1 })
+          const failure = { error: "no", code, phase: "execute", phases: [], quality: [], retry } as const
+          yield* control.Fail({ lease, failure: new RunFailure({ ...failure, retryable: true }) })
+        })
+        yield* fail(1, "slot.died")
+        const waiting = yield* call("GET", `/${id}`)
+        assert.deepInclude(waiting.body, { status: "pending", error: null, ...given })
+        assert.isAbove(Date.parse(waiting.body.retry_at), Date.now() + 20_000)
+        yield* fail(2, "slot.died")
+
+        const { body } = yield* call("GET", `/${id}/attempts`)
+        assert.deepStrictEqual(
+          body.attempts.map((attempt: Record<string, unknown>) => [
+            attempt.attempt,
+            attempt.node,
+            attempt.outcome,
+            attempt.error_code,
+          ]),
+          [
+            [1, "node-1", "failed", "slot.died"],
+            [2, "node-2", "failed", "slot.died"],
+          ],
+        )
+        assert.deepStrictEqual([body.total, body.attempts[0].retry_at], [2, waiting.body.retry_at])
+        const logs = yield* call("GET", `/${id}/logs?attempt=2`)
+        assert.deepStrictEqual(
+          logs.body.logs.map((entry: { message: string }) => entry.message),
+          ["try 2"],
+        )
+
+        const repeated = yield* call("POST", `/${id}/retry`, { headers: { "idempotency-key": "again" } })
+        assert.deepStrictEqual([repeated.status, repeated.body.status, repeated.body.retry_of], [202, "pending", id])
+        const same = yield* call("POST", `/${id}/retry`, { headers: { "idempotency-key": "again" } })
+        assert.strictEqual(same.body.run_id, repeated.body.run_id)
+        const next = yield* call("GET", `/${repeated.body.run_id}`)
+        assert.deepInclude(next.body, { retry_of: id, trigger: `retry:${id}`, attempt: 0, ...given })
+        yield* call("POST", `/${repeated.body.run_id}/cancel`)
+        const reused = yield* call("POST", `/${repeated.body.run_id}/retry`, {
+          headers: { "idempotency-key": "again" },
+        })
+        assert.strictEqual(reused.body.error.code, "IDEMPOTENCY_KEY_REUSED")
+
+        const resumed = yield* call("POST", `/${id}/resume`)
+        assert.strictEqual(resumed.status, 202)
+        const [claimed] = yield* control.Claim({ node: "node", limit: 1 })
+        assert.deepStrictEqual([claimed?.lease.runId, claimed?.checkpoint], [resumed.body.run_id, { attempt: 2 }])
+        yield* control.Succeed({ lease: claimed!.lease, outcome: nothing })
+        const over = yield* call("POST", `/${resumed.body.run_id}/resume`)
+        assert.deepStrictEqual([over.status, over.body.error.details], [409, { reason: "succeeded" }])
+        assert.match(over.body.error.message, /Use retry/)
+        yield* sql`delete from run_checkpoint`
+        const gone = yield* call("POST", `/${id}/resume`)
+        assert.deepStrictEqual([gone.status, gone.body.error.details], [409, { reason: "no_checkpoint" }])
+      }),
   )
 
   it.effect("a full queue answers 429 with Retry-After, and a key makes one run only", () =>

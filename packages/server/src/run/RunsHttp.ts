@@ -19,7 +19,7 @@ import { eventStreamHeaders } from "../http/ServerSentEvents.ts"
 import { makeSubmitter } from "../pipeline/PipelineEntity.ts"
 import { type PipelineAddress, PipelineRepository } from "../pipeline/PipelineRepository.ts"
 import { eventStream, LogStreams, resumeAfter } from "./LogStream.ts"
-import { RunEntity } from "./RunEntity.ts"
+import { makeRunActors } from "./RunEntity.ts"
 import { RunRepository } from "./RunRepository.ts"
 import { RunSettings } from "./RunSettings.ts"
 
@@ -38,7 +38,7 @@ export const RunsHttp = HttpApiBuilder.group(
     const settings = yield* RunSettings
     const streams = yield* LogStreams
     const submitRun = yield* makeSubmitter
-    const runActor = yield* RunEntity.client
+    const actors = yield* makeRunActors
 
     /** Ids of pipelines by address, to save a round trip on the way to the first statement. May be stale: see below. */
     const knownIds = new Map<string, PipelineId>()
@@ -92,6 +92,7 @@ export const RunsHttp = HttpApiBuilder.group(
         traceparent: yield* traceparent,
         parameters: wish.parameters ?? {},
         logicalTime: wish.logical_time ?? null,
+        priority: wish.priority ?? null,
         repeat: null,
       })
       return { run, target }
@@ -159,7 +160,7 @@ export const RunsHttp = HttpApiBuilder.group(
       cancel: ({ params }) =>
         wired(
           Effect.gen(function* () {
-            const run = yield* runActor(yield* runIdOf(params.runId)).Cancel()
+            const run = yield* actors.cancel(yield* runIdOf(params.runId))
             return { run_id: run.id, status: run.status }
           }),
         ),
@@ -174,7 +175,7 @@ export const RunsHttp = HttpApiBuilder.group(
               return { logs: yield* runs.logs(runId, page), status }
             }
             yield* streams.enter(Option.getOrElse(request.remoteAddress, () => "unknown"))
-            const updates = runActor(runId).Follow({ afterSeq: resumeAfter(headers["last-event-id"]) })
+            const updates = actors.follow(runId, resumeAfter(headers["last-event-id"]))
             return HttpServerResponse.stream(
               eventStream(updates, { heartbeat: settings.streamHeartbeat, maxLife: settings.streamMaxLife }),
               { contentType: "text/event-stream", headers: eventStreamHeaders },

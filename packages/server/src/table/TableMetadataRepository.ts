@@ -1,6 +1,7 @@
 import { NamespaceName, PipelineName, TableMetadata, type TableMetadataUpdate } from "@rat/domain"
 import { Context, DateTime, Effect, Layer } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { Outbox } from "../event/Outbox.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 
 type Sql = SqlError.SqlError
@@ -13,7 +14,7 @@ export interface TableText {
   readonly column_descriptions: Readonly<Record<string, string>>
 }
 
-/** The only writer of table `table_metadata`: what people wrote about tables. */
+/** The only writer of table `table_metadata`: what people wrote about tables. A trigger appends its events. */
 export class TableMetadataRepository extends Context.Service<
   TableMetadataRepository,
   {
@@ -29,6 +30,7 @@ export class TableMetadataRepository extends Context.Service<
     TableMetadataRepository,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const outbox = yield* Outbox
       const columns = sql.literal(
         "m.id, m.namespace, m.layer, m.name, m.description, m.owner, m.column_descriptions, m.created_at, m.updated_at",
       )
@@ -72,6 +74,7 @@ export class TableMetadataRepository extends Context.Service<
               column_descriptions = coalesce(${descriptions}::jsonb, m.column_descriptions),
               updated_at = now()
           returning ${columns}`
+        yield* outbox.wake
         return tableMetadata(rows[0]!)
       })
 

@@ -26,6 +26,9 @@ const requests = labelled<"route" | "method" | "status", number, unknown>(
 const requestDuration = labelled<"route" | "method", number, unknown>(
   histogram("rat_http_request_duration_seconds", "Duration of HTTP requests until the answer's headers"),
 )
+const cachedAnswers = labelled<"result", number, unknown>(
+  counter("rat_http_cache_total", "GETs of what is kept in memory: answered with 304, from memory, or by reading anew"),
+)
 const streams = gauge("rat_sse_connections", "Open server-sent event streams")
 const pool = labelled<"state", number, unknown>(
   gauge("rat_pg_pool_connections", "Sessions of this node's Postgres pool"),
@@ -60,6 +63,9 @@ export const countHttpRequest = (request: {
   )
 }
 
+export const countCachedAnswer = (result: "not_modified" | "hit" | "miss"): Effect.Effect<void> =>
+  Metric.update(cachedAnswers({ result }), 1)
+
 /** Counts a stream as open while the scope lasts. */
 export const openStream = Effect.acquireRelease(Metric.modify(streams, 1), () => Metric.modify(streams, -1))
 
@@ -76,6 +82,7 @@ const zeros = Effect.all(
   [
     ...["success", "failed", "cancelled"].map((status) => Metric.update(runs({ status }), 0)),
     ...["success", "error", "refused", "cancelled"].map((status) => Metric.update(queries({ status }), 0)),
+    ...["not_modified", "hit", "miss"].map((result) => Metric.update(cachedAnswers({ result }), 0)),
     Metric.update(claims, 0),
     Metric.modify(streams, 0),
   ],
