@@ -47,6 +47,8 @@ const acts = number("acts")
 const pauseMs = number("pause")
 const clients = number("clients")
 
+for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(130))
+
 const report = await runChaos({
   seed: number("seed")!,
   nodes: number("nodes")!,

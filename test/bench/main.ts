@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   merge: () => import("./MergeBench.ts"),
   plan: () => import("./PlanBench.ts"),
   tpch: () => import("./TpchBench.ts"),
+  sse: () => import("./SseBench.ts"),
 }
 
 const { values, positionals } = parseArgs({

@@ -74,7 +74,7 @@ const count = (items: Iterable<string>) => {
 }
 
 /** All runs have ended, in the eyes of the database. */
-const untilRest = async ({ database }: Cluster) => {
+export const untilRest = async ({ database }: Cluster) => {
   const deadline = performance.now() + restSeconds * 1000
   for (;;) {
     const open = await database

@@ -49,7 +49,9 @@ export const pushWorkload = async (client: RatClient, ledger: LedgerWriter): Pro
     const key = `first-${name}`
     const { run_id } = await client.runs.create({ namespace, layer, pipeline: name }, { idempotencyKey: key })
     ledger.accept(key, { run: run_id, pipeline: keyOf(pipeline), uploads: [] }, "first")
-    ledger.see(run_id, (await client.runs.wait(run_id)).status)
+    const { status, error } = await client.runs.wait(run_id)
+    ledger.see(run_id, status)
+    if (status !== "success") throw new Error(`the first run of ${name} ended as ${status}: ${error}`)
   }
 }
 

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { Role } from "@rat/domain"
+import { signal } from "../support/Processes.ts"
 import { makeTcpProxy, type Weather } from "../support/TcpProxy.ts"
 import { type ClusterNode, makeClusterNode } from "./ClusterNode.ts"
 import { type ClusterPostgres, startClusterPostgres } from "./ClusterPostgres.ts"
@@ -76,7 +77,14 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
   const proxies = new Map<string, Awaited<ReturnType<typeof makeTcpProxy>>>()
   const nodes: Array<ClusterNode> = []
 
+  // Nodes are processes of their own: whoever ends this one takes them along. Postgres has a watchdog.
+  const killAll = () => {
+    for (const node of nodes) if (node.isUp()) signal(node.pid(), "SIGKILL")
+  }
+  process.once("exit", killAll)
+
   const close = async () => {
+    process.off("exit", killAll)
     await Promise.all(nodes.map((node) => node.kill()))
     await database.close()
     await postgres.stop()

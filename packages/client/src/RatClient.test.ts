@@ -310,6 +310,36 @@ describe("follow", () => {
   })
 })
 
+describe("follow of events", () => {
+  const event = (offset: number) =>
+    `id: ${offset}\ndata: ${JSON.stringify({ offset: String(offset), key: "k", type: "run.queued", namespace: "ns", payload: {}, at: "t" })}\n\n`
+
+  it("gives every event once and in order over lost connections, from the newest on, and tells of gaps", async () => {
+    const { client, requests } = await serving((response, seen, count) => {
+      if (seen.headers.accept === "application/json") return json(response, 200, { newest: "7", events: [] })
+      response.writeHead(200, { "content-type": "text/event-stream" })
+      if (count === 2) {
+        // Lost before the first event.
+        response.write("id: 7\n: keep-alive\n\n")
+        setTimeout(() => response.destroy(), 20)
+      } else if (count === 3) {
+        response.write(`${event(8)}${event(9)}`)
+        setTimeout(() => response.destroy(), 20)
+      } else {
+        response.write(`${event(9)}event: gap\ndata: {"after":"9","up_to":"11","missed":2}\n\n${event(12)}`)
+      }
+    })
+    const seen: Array<string> = []
+    for await (const news of client.events.follow({ type: "run.*", namespace: "ns" })) {
+      seen.push(news.type === "event" ? news.event.offset : `gap of ${news.missed}`)
+      if (seen.at(-1) === "12") break
+    }
+    expect(seen).toEqual(["8", "9", "gap of 2", "12"])
+    expect(requests.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "7", "7", "9"])
+    expect(requests[1]!.url).toBe("/api/v1/events?namespace=ns&type=run.*&after=7")
+  })
+})
+
 describe("RatApi", () => {
   it("decodes answers and errors as the contract says, with the same retries", async () => {
     const { apiUrl, requests } = await serving((response, seen, count) => {

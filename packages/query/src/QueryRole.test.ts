@@ -376,7 +376,7 @@ layer(
       for (const pid of yield* slotProcesses) process.kill(pid, "SIGKILL")
       const error = yield* Fiber.join(query)
       assert.strictEqual(error._tag, "QueryResources")
-      assert.match(error.message, /ended the process that executed it \(SIGKILL\)/)
+      assert.match(error.message, /process that executed the query ended: SIGKILL, it was killed from outside/)
       yield* idle
       assert.deepStrictEqual(yield* rows({ sql: "select 1" }), [[1]])
     }),

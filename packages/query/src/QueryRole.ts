@@ -1,13 +1,10 @@
 import { QueryRpc, SlotHealth, TableNotFound } from "@rat/domain"
-import { Catalog, type IcebergTable, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
+import { Catalog, type IcebergTable, limitSettings, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
 import { QueryConfig } from "./limit/QueryConfig.ts"
 import { databaseFailure, storeFailure } from "./session/Outage.ts"
 import { answerQuery } from "./session/QueryAnswer.ts"
 import { diffTable } from "./session/TableDiff.ts"
-
-/** A slot is replaced after so many queries, against slow leaks. */
-const recycleAfter = 1_000
 
 /** A statement stops within milliseconds of an interrupt; what takes longer is not coming back. */
 const cancelGraceMs = 2_000
@@ -33,7 +30,9 @@ export const QueryRole = {
         memoryLimitBytes: config.memoryLimitBytes,
         spillLimitBytes: config.spillLimitBytes,
         threads: config.threads,
-        recycleAfter,
+        limits: config.limits,
+        limitSettings: limitSettings("RAT_QUERY"),
+        ...config.recycling,
         cancelGraceMs,
       })
 

@@ -1,5 +1,14 @@
 import { availableParallelism } from "node:os"
-import { byteSize, defaultSpillBytes, memoryShare, wholeNumber } from "@rat/lakehouse"
+import {
+  byteSize,
+  defaultSpillBytes,
+  type HolderLimits,
+  holderLimits,
+  memoryShare,
+  type SlotRecycling,
+  slotRecycling,
+  wholeNumber,
+} from "@rat/lakehouse"
 import { Config, Context, Effect, Layer } from "effect"
 
 /** Settings of the runner role, read once from the environment. */
@@ -16,6 +25,9 @@ export interface RunnerSettings {
   readonly spillLimitBytes: number
   /** Threads of one slot's engine. */
   readonly threads: number
+  /** What one run may use of its process, measured from outside. */
+  readonly limits: HolderLimits
+  readonly recycling: SlotRecycling
   /** Longest time of a run whose pipeline says nothing, in seconds. */
   readonly runTimeoutSeconds: number
   readonly qualityTimeoutSeconds: number
@@ -58,6 +70,8 @@ export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>(
           node: options.node,
           slotFolder: options.slotFolder,
           memoryLimitBytes,
+          limits: yield* holderLimits("RAT_RUNNER", memoryLimitBytes),
+          recycling: yield* slotRecycling,
           progressMs,
           ...settings,
         })

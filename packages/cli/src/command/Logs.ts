@@ -1,6 +1,7 @@
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { failureOf } from "../failure/CliFailure.ts"
+import { CliFailure, failureOf } from "../failure/CliFailure.ts"
+import { ExitCode } from "../failure/ExitCode.ts"
 import { connect, connectionFlags, request } from "../option/Connection.ts"
 import { namespaceFlag } from "../option/NamespaceOption.ts"
 import { resolveRunId, runArgument } from "../option/RunArgument.ts"
@@ -18,6 +19,7 @@ export const logs = Command.make(
       Flag.withDefault(false),
       Flag.withDescription("Print lines as they come, until the run has ended"),
     ),
+    attempt: Flag.Int("attempt").pipe(Flag.optional, Flag.withDescription("Only the lines of this attempt, from 1")),
     json: Flag.Boolean("json").pipe(
       Flag.withoutNegation,
       Flag.withDefault(false),
@@ -28,10 +30,18 @@ export const logs = Command.make(
   },
   Effect.fn(function* (choice) {
     const output = yield* Output
+    if (choice.follow && Option.isSome(choice.attempt)) {
+      return yield* new CliFailure({
+        message: "A run is followed through all of its attempts: --follow and --attempt do not go together.",
+        next: "Leave out one of them.",
+        exitCode: ExitCode.usage,
+      })
+    }
     const client = yield* connect(choice)
     const runId = yield* resolveRunId(client, choice.run, choice.namespace)
     if (!choice.follow) {
-      const answer = yield* request((signal) => client.runs.logs(runId, { signal }))
+      const attempt = Option.getOrUndefined(choice.attempt)
+      const answer = yield* request((signal) => client.runs.logs(runId, { signal, attempt }))
       if (choice.json) return yield* output.data(jsonText({ run_id: runId, ...answer }))
       return yield* Effect.forEach(answer.logs, (entry) => output.data(logLine(entry, output.dataStyle)), {
         discard: true,

@@ -5,6 +5,7 @@ import { ExitCode } from "../failure/ExitCode.ts"
 import { connect, urlFlag } from "../option/Connection.ts"
 import { namespaceFlag, namespaceOf } from "../option/NamespaceOption.ts"
 import { addressText, type PipelineAddress, parseAddress } from "../option/PipelineArgument.ts"
+import { givenOf, parameterFlags } from "../option/RunParameters.ts"
 import { timeoutFlag } from "../option/Timeout.ts"
 import { jsonText } from "../output/Listing.ts"
 import { Output } from "../output/Output.ts"
@@ -65,6 +66,7 @@ export const run = Command.make(
       Flag.withDefault(false),
       Flag.withDescription("Print the runs as JSON (logs stay on stderr)"),
     ),
+    ...parameterFlags,
     namespace: namespaceFlag,
     url: urlFlag,
     timeout: timeoutFlag("Longest wait for the runs' ends; they go on behind it"),
@@ -79,6 +81,7 @@ export const run = Command.make(
         exitCode: ExitCode.usage,
       })
     }
+    const given = yield* givenOf(choice)
     const client = yield* connect({ url: choice.url, timeout: Option.none() })
 
     let graph: PipelineGraph
@@ -105,7 +108,7 @@ export const run = Command.make(
       const submitted: Array<{ pipeline: string; run_id: string }> = []
       for (const pipeline of graph.keys()) {
         const address = yield* parseAddress(pipeline, target)
-        const run_id = yield* submitRun(client, address, "manual")
+        const run_id = yield* submitRun(client, address, "manual", given)
         submitted.push({ pipeline: addressText(address), run_id })
       }
       if (choice.json) return yield* output.data(jsonText({ submitted }))
@@ -123,6 +126,7 @@ export const run = Command.make(
     const following = runInOrder(client, graph, graph.keys(), {
       namespace: target,
       trigger: "manual",
+      given,
       onStart: (pipeline, runId) => {
         open.set(pipeline.slice(target.length + 1), runId)
         return output.note(output.noteStyle.dim(`${pipeline}  run ${runId}`))

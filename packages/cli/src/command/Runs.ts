@@ -12,6 +12,9 @@ import { Output } from "../output/Output.ts"
 import { countText, durationText, timeText } from "../output/Quantity.ts"
 import { paintStatus } from "../output/Style.ts"
 import { reportText, runTitle } from "../run/RunReport.ts"
+import { attempts } from "./Attempts.ts"
+import { logs } from "./Logs.ts"
+import { resume, retry } from "./Repeat.ts"
 
 const columns: ReadonlyArray<ListingColumn<Run>> = [
   { title: "run", cell: (run) => run.id },
@@ -92,7 +95,11 @@ const show = Command.make(
       ["created", timeText(run.created_at)],
       ["started", timeText(run.started_at)],
       ["finished", timeText(run.finished_at)],
+      ["repeats", run.retry_of],
+      ["logical time", timeText(run.logical_time)],
+      ["parameters", Object.keys(run.parameters).length === 0 ? null : JSON.stringify(run.parameters)],
       ["attempt", String(run.attempt)],
+      ["next attempt", timeText(run.retry_at)],
       ["queue position", run.queue_position === null ? null : String(run.queue_position)],
       ["phase", run.phase],
       ["phases", run.phases.map((phase) => `${phase.name} ${durationText(phase.duration_ms)}`).join(", ")],
@@ -100,6 +107,7 @@ const show = Command.make(
       ["branch", run.branch],
       ["branch until", timeText(run.branch_expires_at)],
       ["error", run.error],
+      ["error code", run.error_code],
     ]
     yield* output.data(reportText({ run, quality }, output.dataStyle))
     for (const [title, value] of facts) {
@@ -109,11 +117,12 @@ const show = Command.make(
 ).pipe(Command.withDescription("Show one run: phases, quality results, error, branch"))
 
 export const runs = Command.make("runs", listFlags, printRuns).pipe(
-  Command.withSubcommands([list, show]),
-  Command.withDescription("List runs, newest first, or show one"),
+  Command.withSubcommands([list, show, attempts, logs, retry, resume]),
+  Command.withDescription("List runs, newest first, look at one and its attempts, or repeat it"),
   Command.withExamples([
     { command: "rat runs", description: "The newest runs" },
     { command: "rat runs --status failed -o json", description: "Failed runs as JSON" },
     { command: "rat runs show", description: "Everything about the newest run" },
+    { command: "rat runs resume 0192f0c1-…", description: "Go on with a failed run where it stopped" },
   ]),
 )

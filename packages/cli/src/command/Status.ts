@@ -14,9 +14,9 @@ const runStatuses = ["pending", "running", "failed"] as const
 const gather = Effect.fnUntraced(function* (client: RatClient) {
   const live = yield* request((signal) => client.health.live({ signal }))
   const ready = yield* request((signal) => client.health.ready({ signal }))
-  // Without its dependencies a server cannot count.
+  // Without Postgres and the catalog a server cannot count.
   const counts =
-    ready.status === "ready"
+    ready.checks.postgres?.status === "ok" && ready.checks.catalog?.status === "ok"
       ? Option.some(
           yield* request(async (signal) => {
             const [pipelines, tables, ...runs] = await Promise.all([
@@ -35,7 +35,7 @@ const gather = Effect.fnUntraced(function* (client: RatClient) {
 const checkLines = (ready: Answer<"health", "ready">, output: Output["Service"]) =>
   Object.entries(ready.checks).map(([name, check]) => {
     const circuit = check.circuit === undefined || check.circuit === "closed" ? "" : `  (circuit ${check.circuit})`
-    return `  ${name.padEnd(14)} ${paintStatus(output.dataStyle, check.status)}${circuit}${check.error === undefined ? "" : `  ${check.error}`}`
+    return `  ${name.padEnd(14)} ${paintStatus(output.dataStyle, check.status)}${circuit}${check.error === undefined ? "" : `  ${check.error}`}${check.impact === undefined ? "" : `\n${" ".repeat(17)}${check.impact}`}`
   })
 
 export const status = Command.make(
@@ -61,7 +61,7 @@ export const status = Command.make(
     if (ready.status !== "ready") {
       const broken = Object.entries(ready.checks).filter(([, check]) => check.status !== "ok")
       return yield* new CliFailure({
-        message: `The server is not ready: ${broken.map(([name]) => name).join(", ")}.`,
+        message: `The server is ${ready.status === "degraded" ? "degraded" : "not ready"}: ${broken.map(([name]) => name).join(", ")}.`,
         next: "`rat doctor` looks for causes on this machine.",
         exitCode: ExitCode.failed,
       })

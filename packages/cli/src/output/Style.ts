@@ -36,6 +36,7 @@ export const paintStatus = (style: Style, status: string): string => {
     case "error":
     case "not_ready":
       return style.red(status)
+    case "degraded":
     case "warned":
     case "warn":
     case "cancelled":

@@ -3,6 +3,7 @@ import type { LogEntry, WireRunStatus } from "@rat/domain"
 import { Effect } from "effect"
 import { type CliFailure, failureOf } from "../failure/CliFailure.ts"
 import { request } from "../option/Connection.ts"
+import type { GivenParameters } from "../option/RunParameters.ts"
 import type { Style } from "../output/Style.ts"
 
 export type Quality = Answer<"runs", "quality">
@@ -40,11 +41,12 @@ export const submitRun = (
   client: RatClient,
   address: { readonly namespace: string; readonly layer: "bronze" | "silver" | "gold"; readonly name: string },
   trigger: string,
+  given: GivenParameters = {},
 ): Effect.Effect<string, CliFailure> =>
   Effect.map(
     request((signal) =>
       client.runs.create(
-        { namespace: address.namespace, layer: address.layer, pipeline: address.name, trigger },
+        { namespace: address.namespace, layer: address.layer, pipeline: address.name, trigger, ...given },
         { signal },
       ),
     ),

@@ -2,6 +2,7 @@ import type { RatClient } from "@rat/client"
 import { Deferred, Effect } from "effect"
 import type { CliFailure } from "../failure/CliFailure.ts"
 import { addressText, parseAddress } from "../option/PipelineArgument.ts"
+import type { GivenParameters } from "../option/RunParameters.ts"
 import { inOrder, type PipelineGraph } from "../project/PipelineGraph.ts"
 import { type EndedRun, followToEnd, type RunListener, submitRun } from "./FollowRun.ts"
 
@@ -24,6 +25,7 @@ export const runInOrder = Effect.fnUntraced(function* <R>(
   options: {
     readonly namespace: string
     readonly trigger: string
+    readonly given?: GivenParameters
     readonly listener?: (pipeline: string) => RunListener
     readonly onStart?: (pipeline: string, runId: string) => Effect.Effect<void, never, R>
     readonly onStep: (step: Step) => Effect.Effect<void, never, R>
@@ -40,7 +42,7 @@ export const runInOrder = Effect.fnUntraced(function* <R>(
       if (!isGood(yield* Deferred.await(upstream))) return { _tag: "Skipped", pipeline, because: read } as const
     }
     const address = yield* parseAddress(pipeline, options.namespace)
-    const runId = yield* submitRun(client, address, options.trigger)
+    const runId = yield* submitRun(client, address, options.trigger, options.given)
     if (options.onStart !== undefined) yield* options.onStart(addressText(address), runId)
     const ended = yield* followToEnd(client, runId, options.listener?.(pipeline))
     return { _tag: "Ran", pipeline, ended } as const

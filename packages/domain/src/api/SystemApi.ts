@@ -1,5 +1,6 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { Role } from "../cluster/Node.ts"
 import { commonErrors, Unauthenticated } from "./ApiErrors.ts"
 
 export class Liveness extends Schema.Class<Liveness>("rat/api/Liveness")({
@@ -15,16 +16,21 @@ const Check = Schema.Struct({
   error: Schema.optional(Schema.String),
   /** State of the dependency's circuit breaker, where it has one. */
   circuit: Schema.optional(Schema.Literals(["closed", "open", "half_open"])),
+  /** While it is away: what does not work, and what happens to it. */
+  impact: Schema.optional(Schema.String),
 })
 
+const state = { checks: Schema.Record(Schema.String, Check), roles: Schema.Array(Role) }
+
+/** Everything works, or (`degraded`) a dependency is away and what does not need it is served. Send requests either way. */
 export class Readiness extends Schema.Class<Readiness>("rat/api/Readiness")({
-  status: Schema.Literals(["ready", "not_ready"]),
-  checks: Schema.Record(Schema.String, Check),
+  status: Schema.Literals(["ready", "degraded"]),
+  ...state,
 }) {}
 
-/** The same body with 503: the process lives, a dependency does not. */
+/** The same body with 503: the process lives, but none of its roles can do its work, or it stops. Send nothing. */
 export class NotReady extends Schema.Error<NotReady>("rat/api/NotReady")(
-  { status: Schema.Literals(["ready", "not_ready"]), checks: Schema.Record(Schema.String, Check) },
+  { status: Schema.Literals(["not_ready"]), ...state },
   { httpApiStatus: 503 },
 ) {}
 
@@ -56,7 +62,7 @@ export class HealthApi extends HttpApiGroup.make("health")
   .add(
     HttpApiEndpoint.get("ready", "/health/ready", { success: Readiness, error: NotReady }).annotate(
       OpenApi.Summary,
-      "Whether every dependency answers, one by one",
+      "Whether this node can do its work: each dependency with its state; 200 when ready or degraded, else 503",
     ),
   ) {}
 

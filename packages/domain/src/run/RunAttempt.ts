@@ -1,8 +1,11 @@
 import { Schema } from "effect"
 import { Phase, PhaseTiming } from "./Run.ts"
 
-/** How an attempt stands or ended. `lost`: its node died or fell silent; `failed` ones say why. */
-export const AttemptOutcome = Schema.Literals(["running", "success", "failed", "cancelled", "lost"])
+/**
+ * How an attempt stands or ended. `lost`: its node died or fell silent; `handed_over`: its node stopped and gave the run back; `failed`
+ * ones say why.
+ */
+export const AttemptOutcome = Schema.Literals(["running", "success", "failed", "cancelled", "lost", "handed_over"])
 export type AttemptOutcome = typeof AttemptOutcome.Type
 
 /** One try of a run, as clients see it. */

@@ -1,5 +1,6 @@
 import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
+import { RoleUnavailable } from "../cluster/ClusterErrors.ts"
 import { MaintenanceFailed, MaintenanceId, TableOperation, TableReport } from "../maintenance/Maintenance.ts"
 import { MaintenancePolicy, MaintenancePolicyPart } from "../maintenance/MaintenancePolicy.ts"
 import { NamespaceName } from "../namespace/Namespace.ts"
@@ -28,6 +29,8 @@ export class RunnerRpc extends RpcGroup.make(
       known: Schema.Array(Schema.String),
     },
     success: Schema.Array(ProjectIssue),
+    /** The process that looks at files died again and again, or is taken for too long. */
+    error: RoleUnavailable,
   }),
   /**
    * What each of these files says of how its pipeline's runs queue, in their order. Files that were checked before; of others only

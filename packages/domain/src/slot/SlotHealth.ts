@@ -8,4 +8,8 @@ export class SlotHealth extends Schema.Class<SlotHealth>("rat/domain/SlotHealth"
   waiting: Schema.Int,
   /** Processes replaced since the start, whatever for. */
   replaced: Schema.Int,
+  /** Parts of the operating system's wall around the processes that stand: namespaces, landlock, seccomp, user, privileges, limits. */
+  wall: Schema.optional(Schema.Array(Schema.String)),
+  /** Why processes cannot start at the moment. */
+  problem: Schema.optional(Schema.NullOr(Schema.String)),
 }) {}

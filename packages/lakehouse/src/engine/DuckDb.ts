@@ -51,7 +51,7 @@ export class DuckDbSession {
 export class DuckDb {
   private readonly instance: DuckDBInstance
   private readonly limits: SlotLimits
-  private session: { readonly value: DuckDbSession; readonly databases: ReadonlyArray<string> } | undefined
+  private session: { readonly value: DuckDbSession; readonly databases: Array<string> } | undefined
 
   private constructor(instance: DuckDBInstance, limits: SlotLimits) {
     this.instance = instance
@@ -97,11 +97,21 @@ export class DuckDb {
     if (this.session !== undefined) throw new SlotError(sqlCodes.engine, "The slot already has a session.")
     const connection = await this.instance.connect()
     const value = new DuckDbSession(connection, this.limits)
-    this.session = { value, databases }
+    this.session = { value, databases: [...databases] }
     await value.run(
       `${databases.map((name) => `attach ':memory:' as ${quoteName(name)};`).join("")}use ${quoteName(databases[0])}`,
     )
     return value
+  }
+
+  /** Adds empty databases to the session, unless it has them. */
+  async attach(databases: Iterable<string>): Promise<void> {
+    const session = this.session
+    if (session === undefined) throw new SlotError(sqlCodes.engine, "The slot has no session.")
+    const missing = Array.from(new Set(databases)).filter((name) => !session.databases.includes(name))
+    if (missing.length === 0) return
+    session.databases.push(...missing)
+    await session.value.run(missing.map((name) => `attach ':memory:' as ${quoteName(name)}`).join(";"))
   }
 
   /** The syntax tree of a text as JSON (`json_serialize_sql`): `"error": true` in it for what is no SELECT. */
@@ -149,9 +159,12 @@ export class DuckDb {
     session.value.connection.closeSync()
     const connection = await this.instance.connect()
     try {
-      await connection.run(session.databases.map((name) => `detach database if exists ${quoteName(name)}`).join(";"))
+      // One call: each costs a hop to another thread and back, which is most of what such statements cost.
       const left = await connection.runAndReadAll(
-        "select database_name from system.main.duckdb_databases() where not internal",
+        [
+          ...session.databases.map((name) => `detach database if exists ${quoteName(name)}`),
+          "select database_name from system.main.duckdb_databases() where not internal",
+        ].join(";"),
       )
       if (left.currentRowCount > 0) throw new Error(`database ${left.getRows()[0]?.[0]} is still there`)
     } finally {

@@ -69,6 +69,8 @@ const refuseFileScan = async (connection: DuckDBConnection, { text, offset, toke
 export interface CheckedStatement {
   readonly prepared: DuckDBPreparedStatement
   readonly type: StatementType
+  /** Nothing was executed to prepare it. */
+  readonly isAlone: boolean
 }
 
 /**
@@ -114,7 +116,7 @@ export const prepareChecked = async (
       prepared.destroySync()
       throw new SlotError(sqlCodes.invalid, "The text has parameters (`?`, `$1`), but there are no values for them.")
     }
-    return { prepared, type }
+    return { prepared, type, isAlone: extracted.count === 1 }
   } catch (error) {
     throw sqlError(error, limits, source)
   }

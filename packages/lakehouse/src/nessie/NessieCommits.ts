@@ -378,17 +378,19 @@ export const makeNessieCommits = (
    * when one of those came first: look again.
    */
   const sealOnce = Effect.fnUntraced(function* (branch: RefName) {
-    const { own, ours } = yield* compared(branch)
+    const { own } = yield* compared(branch)
+    if (own.keys.length === 0) return true
+    const seen = yield* held(refPath(branch), keysFor(own.keys))
     const pointers = yield* versions.pointers(
       own.keys.flatMap((key) => {
-        const content = ours.at(elementsOf(key))
+        const content = seen.at(elementsOf(key))
         return content === undefined ? [] : [{ key, content }]
       }),
     )
     if (pointers.length === 0) return true
     const hash = yield* send(
       branch,
-      ours,
+      seen,
       pointers.map((pointer) => ({ key: pointer.key, next: pointer })),
       { message: "a newer attempt goes on", author: "rat", properties: {} },
     )

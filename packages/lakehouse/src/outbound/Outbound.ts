@@ -92,10 +92,17 @@ export class Outbound extends Context.Reference<{
 }>("rat/lakehouse/outbound/Outbound", {
   defaultValue: () => ({ policies: defaultPolicies, dependencies: new Set() }),
 }) {
-  /** Of a node: limits of RAT_OUTBOUND. Without it the limits are the table's, and the process is one node. */
+  /**
+   * Of a node: limits of RAT_OUTBOUND. Without it the limits are the table's, and the process is one node. What was there
+   * before the node (the collector) is shown among what it calls.
+   */
   static readonly layer: Layer.Layer<never, OutboundMisconfigured | Config.ConfigError> = Layer.effect(
     Outbound,
-    Effect.map(policiesFromConfig, (policies) => ({ policies, dependencies: new Set<Dependency>() })),
+    Effect.gen(function* () {
+      const policies = yield* policiesFromConfig
+      const outer = yield* Outbound
+      return { policies, dependencies: new Set([...outer.dependencies].filter(({ name }) => name === "otlp")) }
+    }),
   )
 }
 

@@ -78,10 +78,10 @@ export const defaultPolicies: OutboundPolicies = {
     openFor: millis(250),
     maxOpenFor: seconds(2),
   },
-  // Telemetry may get lost; it may not cost anything when the collector is away.
+  // Telemetry may get lost; it may not cost anything when the collector is away. The exporter has retries of its own.
   otlp: {
     deadline: seconds(10),
-    retries: 1,
+    retries: 0,
     firstDelay: millis(500),
     maxDelay: seconds(5),
     failuresToOpen: 3,

@@ -3,7 +3,13 @@ import { Duration, Effect, Schema } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { StatementLimit } from "./PgGuard.ts"
 
-/** One step of the schema. `id` orders the steps of all packages; once merged, neither id nor text ever change. */
+/**
+ * One step of the schema. `id` orders the steps of all packages; once merged, neither id nor text ever change.
+ *
+ * A text with the line `-- compatible-since: 9` promises that programs whose newest step is 9 or later work on the schema
+ * with this step: it only adds tables, indexes, and columns with defaults. During a rolling upgrade such a program may not
+ * only go on but also start again. Without the line, older programs do not start on a schema with the step.
+ */
 export interface Migration {
   readonly id: number
   readonly name: string
@@ -15,7 +21,7 @@ const refusals = {
   changed: (migration: string) =>
     `Migration ${migration} was applied to this database with another text than this program has. Migrations never change: put the old text back and add a new one.`,
   newer: (migration: string) =>
-    `This database was written by a newer version of RAT: it has migration ${migration}, which this program does not know. Start that version or a later one, or restore a backup made before the upgrade.`,
+    `This database was written by a newer version of RAT: it has migration ${migration}, which this program does not know and cannot work with. Start that version or a later one, or restore a backup made before the upgrade.`,
   missing: (migration: string) =>
     `Migration ${migration} comes before ones that this database already has. Give it a higher number.`,
   disorder: (migration: string) =>
@@ -47,8 +53,21 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
 export const migrationChecksum = (migration: Migration): string =>
   createHash("sha256").update(migration.sql).digest("hex")
 
+/** The oldest newest step of programs that work on a schema with this one; null: only those that know it. */
+export const compatibleSince = (migration: Migration): number | null => {
+  const [, since] = /^--\s*compatible-since:\s*(\d+)\s*$/m.exec(migration.sql) ?? []
+  return since === undefined ? null : Number(since)
+}
+
 const label = (migration: { readonly id: number; readonly name: string }) =>
   `${String(migration.id).padStart(4, "0")}_${migration.name}`
+
+interface Applied {
+  readonly id: number
+  readonly name: string
+  readonly checksum: string
+  readonly compatible_since: number | null
+}
 
 /** Any number that no other advisory lock of ours uses. */
 const migrationLock = 7_245_001n
@@ -62,7 +81,8 @@ const asOneStatement = (text: string): string => {
 
 /**
  * Brings the database to the last of `migrations` and answers with the ids it applied. Any number of nodes may call it
- * at once: one works, the others wait and find everything done.
+ * at once: one works, the others wait and find everything done. Steps of a newer version are fine where all of them are
+ * compatible with this one.
  */
 export const migrate = Effect.fn("Migrator.migrate")(function* (
   migrations: ReadonlyArray<Migration>,
@@ -92,12 +112,25 @@ export const migrate = Effect.fn("Migrator.migrate")(function* (
         checksum text not null,
         applied_at timestamptz not null default now()
       )`
-    const applied = yield* sql<{ id: number; name: string; checksum: string }>`
-      select id, name, checksum from migration order by id`
+    // Not `add column if not exists` alone: that would lock the table at every start.
+    const [column] = yield* sql`
+      select 1
+      from pg_attribute
+      where attrelid = 'migration'::regclass and attname = 'compatible_since' and not attisdropped`
+    if (column === undefined) yield* sql`alter table migration add column compatible_since integer`
+    const applied = yield* sql<Applied>`
+      select id, name, checksum, compatible_since
+      from migration
+      order by id`
     const known = new Map(migrations.map((migration) => [migration.id, migration]))
+    const newest = migrations.at(-1)?.id ?? 0
     for (const row of applied) {
       const migration = known.get(row.id)
-      if (migration === undefined) return yield* new MigrationRefused({ migration: label(row), reason: "newer" })
+      if (migration === undefined) {
+        // A node of the version before, in the middle of a rolling upgrade.
+        if (row.id > newest && row.compatible_since !== null && row.compatible_since <= newest) continue
+        return yield* new MigrationRefused({ migration: label(row), reason: "newer" })
+      }
       if (migrationChecksum(migration) !== row.checksum) {
         return yield* new MigrationRefused({ migration: label(migration), reason: "changed" })
       }
@@ -115,8 +148,8 @@ export const migrate = Effect.fn("Migrator.migrate")(function* (
       .unsafe(asOneStatement(next.sql))
       .unprepared.pipe(Effect.mapError((cause) => new MigrationFailed({ migration: label(next), cause })))
     yield* sql`
-      insert into migration (id, name, checksum)
-      values (${next.id}, ${next.name}, ${migrationChecksum(next)})`
+      insert into migration (id, name, checksum, compatible_since)
+      values (${next.id}, ${next.name}, ${migrationChecksum(next)}, ${compatibleSince(next)})`
     return next.id
   }).pipe(sql.withTransaction, Effect.provideService(StatementLimit, Duration.infinity))
 

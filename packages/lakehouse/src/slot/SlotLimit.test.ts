@@ -1,12 +1,8 @@
-import { execFileSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import type { SlotPoolOptions } from "./SlotPool.ts"
+import type { Slot, SlotPoolOptions } from "./SlotPool.ts"
 import { held, isAlive, pidOf, until, withPool } from "./TestPool.ts"
-
-/** Limits are read from /proc. */
-const onLinux = it.live.skipIf(process.platform !== "linux")
 
 const engine = new URL("./TestEngineSlot.ts", import.meta.url)
 const MiB = 2 ** 20
@@ -99,21 +95,23 @@ const offences: ReadonlyArray<Offence> = [
   },
 ]
 
-describe("A limit", () => {
+// Limits are read from /proc.
+describe.skipIf(process.platform !== "linux")("A limit", () => {
   for (const offence of offences)
-    onLinux(`ends ${offence.name}, says so, and costs no other holder anything`, () =>
+    it.live(`ends ${offence.name}, says so, and costs no other holder anything`, () =>
       withPool({ size: 2, ...offence.options }, (pool) =>
         Effect.gen(function* () {
           const isEngine = offence.options.entry === engine
-          const fine = isEngine ? (["sql", "select 1"] as const) : (["echo", 1] as const)
-          const neighbour = yield* pool.acquire
+          const fine = (slot: Slot) => (isEngine ? slot.call("sql", "select 1") : slot.call("echo", 1))
+          // A limit of time holds for neighbours as well.
+          const neighbour = offence.options.limits?.timeMs === undefined ? yield* pool.acquire : null
           let pid = 0
           const failures = yield* held(pool, (slot) =>
             Effect.gen(function* () {
               const first = yield* Effect.flip(slot.call(offence.op, offence.args))
               pid = slot.pid ?? 0
               // Whatever it does next fails of the same, so nobody takes it for something else.
-              return [first, yield* Effect.flip(slot.call(...fine))]
+              return [first, yield* Effect.flip(fine(slot))]
             }),
           )
           for (const failure of failures) {
@@ -121,14 +119,14 @@ describe("A limit", () => {
             assert.match(failure.message, offence.says)
           }
           yield* until(() => !isAlive(pid)) // also one that stopped when it was asked to serves nobody else
-          yield* neighbour.call(...fine)
-          yield* held(pool, (slot) => slot.call(...fine))
+          if (neighbour !== null) yield* fine(neighbour)
+          yield* held(pool, fine)
           assert.deepInclude(yield* pool.stats, { replaced: 1, problem: null })
         }),
       ),
     )
 
-  onLinux("counts from the holder's start, not from the process's", () =>
+  it.live("counts from the holder's start, not from the process's", () =>
     withPool({ limits: { cpuMs: 400 } }, (pool) =>
       Effect.gen(function* () {
         const pids = new Set<number>()
@@ -145,7 +143,7 @@ describe("A limit", () => {
     ),
   )
 
-  onLinux.each<readonly [signal: string, text: RegExp]>([
+  it.live.each<readonly [signal: NodeJS.Signals, text: RegExp]>([
     ["SIGSEGV", /SIGSEGV, it crashed/],
     ["SIGBUS", /SIGBUS, it crashed/],
     ["SIGKILL", /SIGKILL, it was killed from outside/],
@@ -156,8 +154,7 @@ describe("A limit", () => {
         const slot = yield* pool.acquire
         const pid = yield* pidOf(slot)
         const call = yield* Effect.forkChild(Effect.flip(slot.call("sleep", 60_000)), { startImmediately: true })
-        // From a process of its own, as the first process of a namespace is not hurt by what it sends itself.
-        execFileSync("kill", [`-${signal.slice(3)}`, String(pid)])
+        process.kill(pid, signal)
         const death = yield* Fiber.join(call)
         assert.strictEqual(death._tag, "SlotDied")
         assert.match(death.message, text)

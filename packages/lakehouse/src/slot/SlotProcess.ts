@@ -7,7 +7,7 @@ import { childOf, outOfMemoryKills } from "./ProcessUsage.ts"
 import { ownSlotFolder, slotFolders } from "./SlotFolders.ts"
 import type { SlotPoolOptions } from "./SlotPool.ts"
 import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, slotCodes, type ToSlot } from "./SlotProtocol.ts"
-import { hasLauncher, launchCommand, slotEnvironment, userOf, type Wall } from "./SlotWall.ts"
+import { endBehind, hasLauncher, launchCommand, slotEnvironment, userOf, type Wall } from "./SlotWall.ts"
 
 /** What becomes of one request. Exactly one of `done`, `failed` and `died` is called, once. */
 export interface SlotRequest {
@@ -62,7 +62,7 @@ export class SlotProcess {
   private readonly standing: ReadonlyArray<string>
   private readonly child: ChildProcess
   private readonly hasLauncher: boolean
-  private ownPid: number | undefined
+  private workerPid: number | undefined
   private readonly kernelKills = outOfMemoryKills()
   private request: { readonly id: number; readonly handlers: SlotRequest } | undefined
   private lastId = 0
@@ -115,8 +115,10 @@ export class SlotProcess {
     const closed = new Promise((resolve) => this.child.once("close", resolve))
     const ending = Promise.withResolvers<string>()
     this.exited = ending.promise
-    const end = (how: string) => {
-      if (this.ended !== undefined) return
+    let isFinished = false
+    const finish = (how: string) => {
+      if (isFinished) return
+      isFinished = true
       this.ended = how
       const request = this.request
       this.request = undefined
@@ -125,19 +127,21 @@ export class SlotProcess {
       else request?.handlers.died(how)
       ending.resolve(how)
     }
-    this.child.on("error", (error) => end(error.message))
+    this.child.on("error", (error) => finish(error.message))
     this.child.on("exit", async (code, signal) => {
       this.isGone = true
+      this.ended ??= signal ?? `exit code ${code}` // nobody gets it any more
       await Promise.race([closed, setTimeout(tailWaitMs)]) // its last words say why
-      // `unshare` passes on the signal that its child died of, but it cannot pass on SIGKILL: it complains and exits.
-      const isKill = this.hasLauncher && code === 1 && /^unshare: [^\n]*\n?$/m.test(this.tail)
-      end(this.howEnded(code, isKill ? "SIGKILL" : signal))
+      const end = endBehind(wall, code, signal)
+      finish(this.howEnded(end.code, end.signal))
     })
 
     this.ready = new Promise((resolve) => {
       this.child.on("message", (message: FromSlot) => {
-        if (message.kind === "ready") resolve({ ok: true })
-        else this.receive(message)
+        if (message.kind === "ready") {
+          this.workerPid = this.findWorker()
+          resolve({ ok: true })
+        } else this.receive(message)
       })
       this.exited.then((how) => {
         const said = this.tail.trim()
@@ -146,11 +150,9 @@ export class SlotProcess {
     })
   }
 
-  /** Id of the process that works, as this process sees it; the child may only have started it. */
+  /** Id of the process that works, as this process sees it; undefined until it serves. */
   get pid(): number | undefined {
-    if (!this.hasLauncher) return this.child.pid
-    if (this.ownPid === undefined && this.child.pid !== undefined) this.ownPid = childOf(this.child.pid) ?? undefined
-    return this.ownPid
+    return this.workerPid
   }
 
   get busy(): boolean {
@@ -203,7 +205,7 @@ export class SlotProcess {
     this.isKilled = true
     if (this.isGone) return
     const pid = this.pid
-    // First the one that works: what started it ends with it, while the other way round it might live for a moment.
+    // Not its launcher, after whose end it might live for a moment: that one ends with it.
     if (pid !== undefined && pid !== this.child.pid) {
       try {
         process.kill(pid, "SIGKILL")
@@ -224,6 +226,14 @@ export class SlotProcess {
   /** Removes what may be read. By the node: behind the wall the slot cannot. */
   async emptyInputs(): Promise<void> {
     emptyFolder(this.folder, "in", this.standing)
+  }
+
+  /** What was started is a launcher, whose child is a shell, whose child works. */
+  private findWorker(): number | undefined {
+    const { pid } = this.child
+    if (!this.hasLauncher || pid === undefined) return pid
+    const shell = childOf(pid)
+    return (shell === null ? null : childOf(shell)) ?? undefined
   }
 
   private howEnded(code: number | null, signal: NodeJS.Signals | null): string {

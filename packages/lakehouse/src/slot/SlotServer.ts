@@ -71,12 +71,8 @@ interface Running {
  */
 export const serveSlot = (make: (limits: SlotLimits) => Promise<SlotWork>): void => {
   const send = (message: FromSlot) => process.send?.(message)
-  // SIGKILL, because an orderly exit would first wait for the engine's threads. The first process of a namespace is spared
-  // by its own signals, but not by abort, which ends in a fault of the processor.
-  process.on("disconnect", () => {
-    process.kill(process.pid, "SIGKILL")
-    process.abort()
-  })
+  // SIGKILL, because an orderly exit would first wait for the engine's threads.
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
   // Ctrl-C reaches the whole process group; the node decides when its slots end.
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {})
   try {

@@ -1,5 +1,7 @@
 import { totalmem } from "node:os"
 import { Config, Schema } from "effect"
+import { byteSize } from "./ByteSize.ts"
+import type { HolderLimits, LimitSettings } from "./SlotLimit.ts"
 import type { WallMode } from "./SlotWall.ts"
 
 /** A setting that is a whole number, `least` or more. */
@@ -14,6 +16,48 @@ const availableMemory = (): number => {
 
 /** The memory of one of `slots` engines when nobody says: half of what there is goes to a role's slots together. */
 export const memoryShare = (slots: number): number => Math.floor(availableMemory() / 2 / slots)
+
+/**
+ * Memory of the whole process when nobody says: the engine's and as much again for what it does not count, such as lists that
+ * are being built, and 512 MiB for JavaScript and libraries. Only who is out of hand gets there.
+ */
+export const processMemory = (engineBytes: number): number => 2 * engineBytes + 512 * 2 ** 20
+
+/** Limits of one holder from settings of a role, `RAT_RUNNER` or `RAT_QUERY`; without them there is none for CPU and disk. */
+export const holderLimits = (role: string, engineBytes: number): Config.Config<HolderLimits> =>
+  Config.all({
+    memoryBytes: byteSize(`${role}_PROCESS_MEMORY_LIMIT`, processMemory(engineBytes)),
+    cpuSeconds: wholeNumber(`${role}_CPU_LIMIT_SECONDS`, 0, 0),
+    diskBytes: byteSize(`${role}_DISK_LIMIT`, 0),
+  }).pipe(
+    Config.map(({ memoryBytes, cpuSeconds, diskBytes }) => ({
+      memoryBytes,
+      ...(cpuSeconds > 0 ? { cpuMs: cpuSeconds * 1_000 } : {}),
+      ...(diskBytes > 0 ? { diskBytes } : {}),
+    })),
+  )
+
+/** The names of those settings, for messages. */
+export const limitSettings = (role: string): LimitSettings => ({
+  memory: `${role}_PROCESS_MEMORY_LIMIT`,
+  cpu: `${role}_CPU_LIMIT_SECONDS`,
+  disk: `${role}_DISK_LIMIT`,
+})
+
+/** When a process is replaced although nothing happened to it, and how many are ready in advance. */
+export interface SlotRecycling {
+  readonly recycleAfter: number
+  readonly recycleAfterMs: number
+  readonly recycleGrowthBytes: number
+  readonly spares: number
+}
+
+export const slotRecycling: Config.Config<SlotRecycling> = Config.all({
+  recycleAfter: wholeNumber("RAT_SLOT_MAX_HOLDERS", 1_000),
+  recycleAfterMs: Config.map(wholeNumber("RAT_SLOT_MAX_AGE_MINUTES", 360), (minutes) => minutes * 60_000),
+  recycleGrowthBytes: byteSize("RAT_SLOT_MAX_GROWTH", 512 * 2 ** 20),
+  spares: wholeNumber("RAT_SLOT_SPARES", 1, 0),
+})
 
 /** What one engine may spill to disk when nobody says: 10 GiB. */
 export const defaultSpillBytes = 10 * 2 ** 30

@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs"
-import { tmpdir } from "node:os"
+import { constants, tmpdir } from "node:os"
 import { basename, dirname, join, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { confinement } from "./SlotConfinement.ts"
@@ -174,7 +174,10 @@ const mountScript = ({ root, folder, entry }: Launch): string => {
     "umount -l /old",
     "mount -n -o remount,bind,ro /",
     "unset PWD OLDPWD",
-    'exec "$@"',
+    "set +e",
+    // Not exec: the first process of a namespace does not die of most signals, and this shell says which one it was.
+    '"$@"',
+    "exit $?",
   ].join("\n")
 }
 
@@ -221,8 +224,25 @@ export const launchCommand = ({ parts }: Wall, launch: Launch): readonly [string
   return command as [string, ...Array<string>]
 }
 
-/** Where the command starts another process and waits for it, instead of becoming it. */
+/** Where the command does not become the slot but starts it, as its child's child, and waits for it. */
 export const hasLauncher = ({ parts }: Wall): boolean => parts.includes("namespaces")
+
+/** Exit code of a shell whose command died of a signal: this, and the signal's number. */
+const diedOfSignal = 128
+
+/** How a slot ended, from how its launcher did. */
+export const endBehind = (
+  wall: Wall,
+  code: number | null,
+  signal: NodeJS.Signals | null,
+): { readonly code: number | null; readonly signal: NodeJS.Signals | null } => {
+  const number = (code ?? 0) - diedOfSignal
+  if (!hasLauncher(wall) || number <= 0) return { code, signal }
+  const name = (Object.keys(constants.signals) as Array<NodeJS.Signals>).find(
+    (each) => constants.signals[each] === number,
+  )
+  return name === undefined ? { code, signal } : { code: null, signal: name }
+}
 
 const trialMs = 10_000
 

@@ -7,7 +7,7 @@ const program = Effect.gen(function* () {
   const pool = yield* pools.make({
     name: "test",
     size: 2,
-    maxWaiting: 0,
+    maxWaiting: 2,
     entry: new URL("./TestSlot.ts", import.meta.url),
     folder: process.argv[2]!,
     memoryLimitBytes: 1e8,
@@ -16,8 +16,6 @@ const program = Effect.gen(function* () {
     recycleAfter: 1000,
     cancelGraceMs: 1000,
   })
-  // Both are waited for one after the other, as the line has no room.
-  yield* Effect.sleep("1 second")
   const slots = [yield* pool.acquire, yield* pool.acquire]
   const pids = slots.map((slot) => slot.pid)
   // One waits as most do; one is in code that looks at nothing, its channel included.

@@ -217,7 +217,8 @@ export const makeWarmPool = (
 
     const grab = (): SlotProcess | undefined => {
       if (held.size >= size) return undefined
-      const process = free.pop()
+      let process = free.pop()
+      while (process !== undefined && process.ended !== undefined) process = free.pop()
       if (process !== undefined) {
         held.add(process)
         watch.begin(process)
@@ -361,7 +362,7 @@ export const makeWarmPool = (
       ),
       stats: Effect.sync(() => ({
         size,
-        free: Math.min(free.length, size - held.size),
+        free: Math.min(free.filter(({ ended }) => ended === undefined).length, size - held.size),
         waiting: waiting.length,
         replaced,
         wall: wall?.parts ?? [],

@@ -159,7 +159,10 @@ export const takeOverFile = async (options: {
     })
   let owned = true
   try {
-    if (!(await handle.stat()).isFile()) throw new NotAFile()
+    const stats = await handle.stat()
+    if (!stats.isFile()) throw new NotAFile()
+    // A slot may have a user of its own, who must not be the owner of what the store keeps.
+    if (process.getuid?.() === 0 && stats.uid !== 0) await handle.chown(0, 0)
     await handle.chmod(0o444).catch((cause) => {
       if (codeOf(cause) !== "EPERM") throw cause
       owned = false // written by another user: only a copy can be made read-only

@@ -1,5 +1,14 @@
 import { availableParallelism } from "node:os"
-import { byteSize, defaultSpillBytes, memoryShare, wholeNumber } from "@rat/lakehouse"
+import {
+  byteSize,
+  defaultSpillBytes,
+  type HolderLimits,
+  holderLimits,
+  memoryShare,
+  type SlotRecycling,
+  slotRecycling,
+  wholeNumber,
+} from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 
 /** Settings of the query role, read once from the environment. */
@@ -18,6 +27,9 @@ export interface QuerySettings {
   readonly threads: number
   /** Longest time of a query from its arrival to its last byte, in milliseconds (RAT_QUERY_TIMEOUT_MS, default 60,000). */
   readonly timeoutMs: number
+  /** What one query may use of its process, measured from outside (RAT_QUERY_PROCESS_MEMORY_LIMIT, _CPU_LIMIT_SECONDS, _DISK_LIMIT). */
+  readonly limits: HolderLimits
+  readonly recycling: SlotRecycling
 }
 
 export class QueryConfig extends Context.Service<QueryConfig, QuerySettings>()("rat/query/limit/QueryConfig") {
@@ -26,11 +38,14 @@ export class QueryConfig extends Context.Service<QueryConfig, QuerySettings>()("
       QueryConfig,
       Effect.gen(function* () {
         const slots = yield* wholeNumber("RAT_QUERY_SLOTS", 2)
+        const memoryLimitBytes = yield* byteSize("RAT_QUERY_MEMORY_LIMIT", memoryShare(slots))
         return QueryConfig.of({
           slotFolder: options.slotFolder,
           slots,
           maxWaiting: yield* wholeNumber("RAT_QUERY_MAX_WAITING", 64, 0),
-          memoryLimitBytes: yield* byteSize("RAT_QUERY_MEMORY_LIMIT", memoryShare(slots)),
+          memoryLimitBytes,
+          limits: yield* holderLimits("RAT_QUERY", memoryLimitBytes),
+          recycling: yield* slotRecycling,
           spillLimitBytes: yield* byteSize("RAT_QUERY_SPILL_LIMIT", defaultSpillBytes),
           threads: yield* wholeNumber("RAT_QUERY_THREADS", availableParallelism()),
           timeoutMs: yield* wholeNumber("RAT_QUERY_TIMEOUT_MS", 60_000),

@@ -13,7 +13,8 @@ layer(TestQuery.layer({ slots: 1, threads: 1 }), { excludeTestServices: true })(
     const store = join(folder, "store")
     const files = (readdirSync(store, { recursive: true }) as Array<string>).filter((name) => name.endsWith(".parquet"))
     const fileOf = (namespace: string) => join(store, files.find((name) => name.startsWith(`${namespace}/`))!)
-    return { mine: fileOf("mine"), theirs: fileOf("other"), store, slots: join(folder, "slots", "query") }
+    const pool = readdirSync(join(folder, "slots")).find((name) => name.startsWith("query."))!
+    return { mine: fileOf("mine"), theirs: fileOf("other"), store, slots: join(folder, "slots", pool) }
   })
 
   it.effect("every attack on a query is refused with a reason, and nothing of it is left", () =>

@@ -36,7 +36,7 @@ export const queryFailure = Effect.fnUntraced(function* (
   if (failure._tag === "SlotsBusy") return yield* new QueryBusy({ retryAfterSeconds })
   if (failure._tag === "SlotDied") {
     return yield* new QueryResources({
-      reason: `The query ended the process that executed it (${failure.how}), most likely because it ran out of memory. Nothing else was touched. Ask for less at once.`,
+      reason: `The process that executed the query ended: ${failure.how}. Nothing else was touched. Ask again; if it happens again, ask for less at once.`,
     })
   }
   const position = positionOf(failure.details)

@@ -77,6 +77,10 @@ export class TestControl extends Context.Service<
     readonly cancel: (runId: RunId) => Effect.Effect<void>
     /** The lease runs out: another attempt may take the run. */
     readonly expire: (runId: RunId) => Effect.Effect<void>
+    /** Another node has the run from now on, unknown to its holder; answers with that one's token. `expire` gives it back to the queue. */
+    readonly steal: (runId: RunId) => Effect.Effect<bigint>
+    /** Whether every call to control fails from now on, as when its database is away. */
+    readonly away: (isAway: boolean) => void
     readonly logs: (runId: RunId) => ReadonlyArray<LogEntry>
     readonly attempts: (runId: RunId) => number
     /** Runs before a run of this id is published, to bring conflicts about. */
@@ -102,6 +106,7 @@ const make = (leaseTime: Duration.Duration) =>
     const signals = new Set<Queue.Queue<RunnerSignal>>()
     const hooks = new Map<string, Effect.Effect<void>>()
     const afterwards = new Map<string, Effect.Effect<void>>()
+    let isAway = false
     const ended = new Map<string, bigint>()
     const calls: Array<string> = []
 
@@ -151,7 +156,7 @@ const make = (leaseTime: Duration.Duration) =>
           if (!entry?.isHeld || entry.token !== lease.fencingToken) return
           entry.checkpoint = handOver?.checkpoint ?? entry.checkpoint
           entry.logs.push(...(handOver?.logs ?? []))
-          entry.attempt--
+          if (handOver === undefined) entry.attempt--
           enqueue(entry)
         }),
       Renew: ({ leases }) =>
@@ -225,6 +230,17 @@ const make = (leaseTime: Duration.Duration) =>
         ),
     })
     const client = yield* RpcTest.makeClient(RunControlRpc).pipe(Effect.provide(handlers))
+    const away = Effect.die(new Error("the database is away"))
+    const answering = Object.fromEntries(
+      Object.entries(
+        client as unknown as Record<string, (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown>>,
+      ).map(([name, call]) => [
+        name,
+        name === "Signals"
+          ? call
+          : (...args: ReadonlyArray<unknown>) => Effect.suspend(() => (isAway ? away : call(...args))),
+      ]),
+    ) as unknown as typeof client
 
     const submit = Effect.fnUntraced(function* (pipeline: TestPipeline, options?: { readonly kind?: RunKind }) {
       const files = yield* Effect.forEach(Object.entries(pipeline.files), ([path, content]) => {
@@ -269,7 +285,7 @@ const make = (leaseTime: Duration.Duration) =>
     const end = (runId: RunId) => Deferred.await(entries.get(runId)!.end)
 
     return {
-      control: client,
+      control: answering,
       test: TestControl.of({
         submit,
         end,
@@ -288,6 +304,16 @@ const make = (leaseTime: Duration.Duration) =>
             entries.get(runId)!.isHeld = false
             tell({ _tag: "Cancel", runId })
           }),
+        steal: (runId) =>
+          Effect.sync(() => {
+            const entry = entries.get(runId)!
+            entry.isHeld = true
+            return ++entry.token
+          }),
+        away: (now) => {
+          isAway = now
+          if (!now) tell({ _tag: "Wake" })
+        },
         expire: (runId) => Effect.sync(() => enqueue(entries.get(runId)!)),
         logs: (runId) => entries.get(runId)!.logs,
         attempts: (runId) => entries.get(runId)!.attempt,

@@ -36,10 +36,13 @@ export const testCheckSlots = Layer.unwrap(
   ),
 )
 
-/** A whole runner on a real lakehouse (Postgres, files, slot processes), with a control role of the test. */
-export const testRunner = (
-  options: { readonly settings?: Partial<RunnerSettings>; readonly lease?: Duration.Duration } = {},
-) =>
+interface TestRunnerOptions {
+  readonly settings?: Partial<RunnerSettings>
+  readonly lease?: Duration.Duration
+}
+
+/** Everything that a runner stands on: a real lakehouse (Postgres, files, slot processes), with a control role of the test. */
+export const testGround = (options: TestRunnerOptions = {}) =>
   Layer.unwrap(
     Effect.map(folder, (path) => {
       const stores = Layer.mergeAll(
@@ -53,9 +56,12 @@ export const testRunner = (
         Layer.provideMerge(stores),
         Layer.provideMerge(TestFaults.layer),
       )
-      return RunnerRole.layer.pipe(
-        Layer.provideMerge(testControl(options.lease)),
+      return testControl(options.lease).pipe(
         Layer.provideMerge(Layer.mergeAll(lakehouse, configured(path, options.settings ?? {}), SlotPools.layer)),
       )
     }),
   )
+
+/** A whole runner. */
+export const testRunner = (options: TestRunnerOptions = {}) =>
+  RunnerRole.layer.pipe(Layer.provideMerge(testGround(options)))

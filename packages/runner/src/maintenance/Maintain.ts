@@ -52,10 +52,7 @@ export const maintain = Effect.fn("Maintain.maintain")(function* (request: {
     ...wish,
     key: table,
     maxGroupBytes: Math.floor(config.spillLimitBytes / groupShare),
-    engine: Effect.flatMap(
-      Effect.flatMap(slots.pool, (pool) => pool.acquire),
-      makeSlotEngine,
-    ),
+    engine: Effect.flatMap(slots.acquire, makeSlotEngine),
   }).pipe(
     Effect.mapError(failureOf),
     Effect.catchDefect((defect) =>

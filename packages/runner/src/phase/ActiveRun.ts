@@ -14,7 +14,7 @@ export interface ActiveRun {
   /** How often the attempt has begun again because main had moved; names of files hold it. */
   readonly round: number
   readonly progress: RunProgress
-  readonly patiently: Patience
+  readonly patience: Patience
   readonly log: RunLog
   readonly clock: PhaseClock
 }

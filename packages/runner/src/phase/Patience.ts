@@ -16,15 +16,21 @@ const pauses = Schedule.min([Schedule.exponential("50 millis", 1.6), Schedule.sp
   Schedule.jittered,
 )
 
-export type Patience = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+export interface Patience {
+  /**
+   * Repeats a call as long as it meets an outage; whoever waits sets the limit (a run's timeout). For calls that may be repeated after
+   * a lost answer.
+   */
+  readonly patiently: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** The outage that a call waits for right now; null while none does. */
+  readonly waitsFor: () => StoreUnavailable | SqlError.SqlError | null
+}
 
-/**
- * Repeats a call as long as it meets an outage; whoever waits sets the limit (a run's timeout). For calls that may be repeated after
- * a lost answer. A run says so once in its log, and once more when it goes on, however many of its calls wait.
- */
+/** Of one attempt, which says once in its log that it waits, and once more when it goes on, however many of its calls wait. */
 export const makePatience = (log: Pick<RunLog, "add">): Patience => {
   let waiting = 0
-  return (effect) =>
+  let outage: ReturnType<Patience["waitsFor"]> = null
+  const patiently: Patience["patiently"] = (effect) =>
     Effect.suspend(() => {
       let waits = false
       const told = Effect.tapError(effect, (error) =>
@@ -32,6 +38,7 @@ export const makePatience = (log: Pick<RunLog, "add">): Patience => {
           if (waits || !isOutage(error)) return
           waits = true
           if (waiting++ > 0) return
+          outage = error as ReturnType<Patience["waitsFor"]>
           const what = error instanceof StoreUnavailable ? error.message : "The catalog's database does not answer."
           log.add("warn", `${what} The run waits for it.`)
         }),
@@ -39,16 +46,19 @@ export const makePatience = (log: Pick<RunLog, "add">): Patience => {
       return Effect.retry(told, { schedule: pauses, while: isOutage }).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
-            if (waits && --waiting === 0 && exit._tag === "Success")
-              log.add("info", "It answers again; the run goes on.")
+            if (!waits || --waiting > 0) return
+            if (exit._tag === "Failure") return
+            outage = null
+            log.add("info", "It answers again; the run goes on.")
           }),
         ),
       )
     })
+  return { patiently, waitsFor: () => outage }
 }
 
 /** The lakehouse for one attempt: outages make its calls take longer instead of ending it. */
-export const patientLakehouse = Effect.fnUntraced(function* (patiently: Patience) {
+export const patientLakehouse = Effect.fnUntraced(function* ({ patiently }: Patience) {
   const catalog = yield* Catalog
   const tables = yield* IcebergTable
   const planner = yield* ScanPlanner

@@ -3,6 +3,7 @@ import {
   decodeCheckpoint,
   failureKind,
   type LeaseLost,
+  noopWaitMs,
   outcomeWithoutTable,
   RefName,
   type RetryPolicy,
@@ -57,16 +58,17 @@ export interface Attempt {
   readonly slotFree: (isFree: boolean) => void
 }
 
-/** Bounds waiting and work of a phase or of all of them. */
-const within = (seconds: number) =>
+/** Bounds work and waiting. What waits for an outage when the time is up fails with that: it is not the pipeline that took too long. */
+const within = (run: ActiveRun, seconds: number) =>
   Effect.timeoutOrElse({
     duration: `${seconds} seconds`,
     orElse: () =>
       Effect.fail(
-        new RunFailed({
-          code: "limit.time",
-          reason: `The run was stopped after ${seconds} s, its time limit. Make it do less, or raise timeout_seconds of the pipeline.`,
-        }),
+        run.patience.waitsFor() ??
+          new RunFailed({
+            code: "limit.time",
+            reason: `The run was stopped after ${seconds} s, its time limit. Make it do less, or raise timeout_seconds of the pipeline.`,
+          }),
       ),
   })
 
@@ -95,13 +97,13 @@ const prepare = (attempt: Attempt, run: ActiveRun) =>
       [
         isTested ? Effect.succeed(null) : slots.acquire,
         clock.within("branch", holdBranch(run)),
-        clock.within("resolve", run.patiently(codes.load(run.target))),
+        clock.within("resolve", run.patience.patiently(codes.load(run.target))),
       ],
       { concurrency: "unbounded" },
-    ).pipe(within(config.runTimeoutSeconds))
+    ).pipe(within(run, config.runTimeoutSeconds))
     const { description } = code.config
     attempt.retry = retryPolicyOf(code.config)
-    const before = yield* testedBefore(run, branch).pipe(within(config.runTimeoutSeconds))
+    const before = yield* testedBefore(run, branch).pipe(within(run, config.runTimeoutSeconds))
     if (before !== null) {
       run.log.add("info", "An earlier attempt has written and tested the data: going on from there")
       attempt.quality = before.quality
@@ -140,7 +142,7 @@ const prepare = (attempt: Attempt, run: ActiveRun) =>
         landingFileIds: resolved.landingFileIds,
         description,
       } satisfies Publishable as Publishable
-    }).pipe(within(code.config.timeout_seconds ?? config.runTimeoutSeconds))
+    }).pipe(within(run, code.config.timeout_seconds ?? config.runTimeoutSeconds))
   }).pipe(Effect.scoped)
 
 /** How often, and after what pause, a run whose slot dies before it has executed anything takes another slot. */
@@ -151,7 +153,7 @@ const isSlotDied = (error: unknown): boolean =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "SlotDied"
 
 const runPipeline = Effect.fnUntraced(function* (attempt: Attempt, first: ActiveRun) {
-  const lakehouse = yield* patientLakehouse(first.patiently)
+  const lakehouse = yield* patientLakehouse(first.patience)
   for (let round = 0; ; round++) {
     attempt.slotFree(false)
     const run = { ...first, round }
@@ -186,8 +188,10 @@ const runNothing = Effect.fnUntraced(function* (attempt: Attempt) {
   const slots = yield* RunnerSlots
   const control = yield* RunControl
   const { clock, claimed } = attempt
+  const waitMs = noopWaitMs(claimed.parameters) ?? 0
+  const nothing = Effect.flatMap(slots.acquire, (slot) => slot.call("noop", null))
   yield* clock
-    .within("execute", Effect.scoped(Effect.flatMap(slots.acquire, (slot) => slot.call("noop", null))))
+    .within("execute", Effect.scoped(waitMs === 0 ? nothing : Effect.andThen(nothing, Effect.sleep(waitMs))))
     .pipe(
       Effect.retry({ times: maxFreshSlots, schedule: freshSlot, while: isSlotDied }),
       Effect.ensuring(Effect.sync(() => attempt.slotFree(true))),
@@ -253,8 +257,8 @@ export const runProgram = (attempt: Attempt) => {
     const progress = makeRunProgress(log, { runId: lease.runId, branch }, decodeCheckpoint(claimed.checkpoint))
     attempt.progress = progress
     const key = new TableKey({ namespace, layer: target.layer, name: target.name })
-    const patiently = makePatience(log)
-    return runPipeline(attempt, { claimed, target, key, branch, round: 0, progress, patiently, log, clock })
+    const patience = makePatience(log)
+    return runPipeline(attempt, { claimed, target, key, branch, round: 0, progress, patience, log, clock })
   }
   const program = target === null ? runNothing(attempt) : Effect.suspend(() => begin(target))
   const told = Effect.tap(program, () =>

@@ -43,6 +43,9 @@ interface Script {
 /** Where our own statements run; there is nothing in it. */
 const ownDatabase = "rat_merge"
 
+/** The one function by which a query changes its session: what `random()` answers later. */
+const touchesSession = /setseed/i
+
 const columnsOf = (prepared: DuckDBPreparedStatement) =>
   Array.from({ length: prepared.columnCount }, (_, index) => ({
     name: prepared.columnName(index),
@@ -65,6 +68,10 @@ export class PipelineSession {
   #result: SqlStatement | null = null
   /** The session that our own statements have to themselves. */
   #own: DuckDbSession | null = null
+  /** The session has seen nothing of people's but one statement that reads: nothing of theirs can be left in it. */
+  #isUntouched = false
+  /** Views of the session by their quoted names. */
+  #views = new Map<string, string>()
 
   private constructor(limits: SlotLimits, engine: DuckDb, template: Template) {
     this.#limits = limits
@@ -87,6 +94,7 @@ export class PipelineSession {
     this.#tests = []
     this.#result = null
     this.#own = null
+    this.#isUntouched = false
     const engine = this.#engine
     this.#engine = this.#shared
     if (engine === this.#shared) await engine.reset()
@@ -133,9 +141,10 @@ export class PipelineSession {
     }
     const session = await this.#begin(home, views)
     return await this.#placed(script, async () => {
-      const { prepared, statement, statements } = await this.#prepareLast(session, script)
+      const { leavesNothing, prepared, statement, statements } = await this.#prepareLast(session, script)
       try {
         this.#result = statement
+        this.#isUntouched = leavesNothing
         return { columns: columnsOf(prepared), query: statement.text, statements }
       } finally {
         prepared.destroySync()
@@ -184,6 +193,7 @@ export class PipelineSession {
     if (this.#own === null) {
       await this.#engine.reset()
       this.#session = null
+      this.#isUntouched = false
       this.#own = await this.#engine.begin([ownDatabase])
     }
     try {
@@ -197,10 +207,7 @@ export class PipelineSession {
     { home, views, tests, timeoutMs, sampleRows }: QualityArgs,
     signal: AbortSignal,
   ): Promise<ReadonlyArray<QualityReply>> {
-    // A session of its own: what the pipeline left (tables, macros, views over views) must not decide about its tests.
-    this.#own = null
-    await this.#engine.reset()
-    const session = await this.#begin(home, views)
+    const session = await this.#sessionOfTests(home, views)
     const replies: Array<QualityReply> = []
     for (const index of tests) {
       const script = this.#tests[index]
@@ -216,6 +223,20 @@ export class PipelineSession {
     const checked = []
     for (const { file, context } of files) checked.push(await checkTemplate(session, this.#template, file, context))
     return { files: checked }
+  }
+
+  /** A session of its own: what the pipeline left (tables, macros, views over views) must not decide about its tests. */
+  async #sessionOfTests(home: string, views: ReadonlyArray<View>): Promise<DuckDbSession> {
+    const [before, isUntouched] = [this.#session, this.#isUntouched]
+    this.#isUntouched = false
+    if (before !== null && isUntouched) {
+      await this.#engine.attach([home, ...views.map((view) => view.database)])
+      await this.#createViews(before, views)
+      return before
+    }
+    this.#own = null
+    await this.#engine.reset()
+    return await this.#begin(home, views)
   }
 
   async #test(session: DuckDbSession, script: Script, timeoutMs: number, sampleRows: number): Promise<QualityReply> {
@@ -268,36 +289,38 @@ export class PipelineSession {
         prepared.destroySync()
       }
     }
-    const { prepared, type } = await session.prepare(statement, "pipeline", script.sql)
+    const { isAlone, prepared, type } = await session.prepare(statement, "pipeline", script.sql)
     if (type !== StatementType.SELECT) {
       prepared.destroySync()
       throw new SlotError(sqlCodes.invalid, "The last statement must be a SELECT: its rows are the result.", {
         position: statement.offset,
       })
     }
-    return { prepared, statement, statements: statements.length }
+    const leavesNothing = isAlone && statements.length === 1 && !touchesSession.test(statement.text)
+    return { prepared, statement, statements: statements.length, leavesNothing }
   }
 
   async #begin(home: string, views: ReadonlyArray<View>): Promise<DuckDbSession> {
     const databases = new Set([home, ...views.map((view) => view.database)])
     const session = await this.#engine.begin([...databases] as [string, ...Array<string>])
     this.#session = session
+    this.#views.clear()
     await this.#createViews(session, views)
     return session
   }
 
   async #createViews(session: DuckDbSession, views: ReadonlyArray<View>): Promise<void> {
-    if (views.length === 0) return
-    const schemas = new Set(views.map((view) => `${quoteName(view.database)}.${quoteName(view.schema)}`))
+    const nameOf = (view: View) => [view.database, view.schema, view.name].map(quoteName).join(".")
+    const fresh = views.filter((view) => this.#views.get(nameOf(view)) !== view.sql)
+    if (fresh.length === 0) return
+    const schemas = new Set(fresh.map((view) => `${quoteName(view.database)}.${quoteName(view.schema)}`))
     await session.run(
       [
         ...Array.from(schemas, (schema) => `create schema if not exists ${schema}`),
-        ...views.map(
-          (view) =>
-            `create or replace view ${[view.database, view.schema, view.name].map(quoteName).join(".")} as ${view.sql}`,
-        ),
+        ...fresh.map((view) => `create or replace view ${nameOf(view)} as ${view.sql}`),
       ].join(";"),
     )
+    for (const view of fresh) this.#views.set(nameOf(view), view.sql)
   }
 
   /** Errors of a script with their place in its template. */

@@ -1,4 +1,4 @@
-import { didYouMean, type NamespaceName, type ProjectFile, type ProjectIssue } from "@rat/domain"
+import { didYouMean, type NamespaceName, type ProjectFile, type ProjectIssue, RoleUnavailable } from "@rat/domain"
 import { Effect } from "effect"
 import type { CheckArgs, CheckReply } from "../sandbox/RunnerOps.ts"
 import { CheckSlots } from "../sandbox/RunnerSlots.ts"
@@ -136,17 +136,38 @@ const templateIssues = Effect.fnUntraced(function* (namespace: NamespaceName, la
       }))
   })
   if (checks.length === 0) return []
-  const slots = yield* (yield* CheckSlots).pool
-  const reply = yield* Effect.scoped(
+  const slots = yield* CheckSlots
+  const check = Effect.scoped(
     Effect.flatMap(slots.acquire, (slot) => slot.call<CheckReply>("check", { files: checks } satisfies CheckArgs)),
+  ).pipe(Effect.retry({ times: freshSlots, while: (error) => error._tag === "SlotDied" }))
+  const reply = yield* check.pipe(
+    Effect.catchTags({
+      // Not the files' doing, as far as anybody knows: their author may push again.
+      SlotDied: (error) => Effect.fail(cannotCheck(error.message)),
+      SlotsBusy: (error) => Effect.fail(cannotCheck(error.message)),
+      SlotOpFailed: (error) => (error.code.startsWith("limit.") ? Effect.succeed(error) : Effect.die(error)),
+    }),
   )
+  if ("reason" in reply)
+    return [
+      issueAt(checks[0]!.file.path, {
+        code: reply.code,
+        message: `Rendering this file or one of the ${checks.length - 1} others took too much. ${reply.reason} Look for loops over large ranges in the templates.`,
+      }),
+    ]
   return reply.files.flatMap(({ issues }, index) => issues.map((issue) => issueAt(checks[index]!.file.path, issue)))
 })
+
+/** How often a check whose process died is done again. */
+const freshSlots = 2
+
+const cannotCheck = (reason: string) =>
+  new RoleUnavailable({ role: "runner", reason: `the files could not be checked. ${reason}`, isUnsure: false })
 
 const byPlace = (a: ProjectIssue, b: ProjectIssue) =>
   a.path === b.path ? (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0) : a.path < b.path ? -1 : 1
 
-/** Every problem of a project's files, in the order of files and lines. */
+/** Every problem of a project's files, in the order of files and lines. `RoleUnavailable`: they could not be looked at now. */
 export const validate = Effect.fn("Project.validate")(function* (request: Request) {
   const layout = readLayout(request.files)
   const codeless = layout.pipelines.filter(
@@ -170,4 +191,4 @@ export const validate = Effect.fn("Project.validate")(function* (request: Reques
   // Some mistakes are seen both in the text of a template and when it is rendered.
   const once = new Map(issues.map((issue) => [`${issue.path}:${issue.line}:${issue.column}:${issue.code}`, issue]))
   return [...once.values()].sort(byPlace)
-}, Effect.orDie)
+})

@@ -11,10 +11,12 @@ const keys = ["priority", "concurrency_key", "concurrency_limit"] as const
 const settingsIn = ({ path, content }: ProjectFile): Settings => {
   if (path.endsWith("/config.yaml")) return readConfigYaml(content).settings
   if (!path.endsWith("/pipeline.sql")) return {}
-  return readHeader(content, keys).annotations.reduce<Settings>((settings, { key, value }) => {
+  const settings: Settings = {}
+  for (const { key, value } of readHeader(content, keys).annotations) {
     const read = readSetting(key, value)
-    return "set" in read ? { ...settings, ...read.set } : settings
-  }, {})
+    if ("set" in read) Object.assign(settings, read.set)
+  }
+  return settings
 }
 
 /** What one file of a pipeline says of how its runs queue. */

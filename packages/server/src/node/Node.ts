@@ -1,7 +1,17 @@
 import { createRequire } from "node:module"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { QueryRpc, type Role, RunControlRpc, RunnerRpc } from "@rat/domain"
-import { IcebergTable, migrate, Pg, PgConfig, Rebase, ScanPlanner, SlotPools, StoreConfig } from "@rat/lakehouse"
+import {
+  IcebergTable,
+  migrate,
+  Outbound,
+  Pg,
+  PgConfig,
+  Rebase,
+  ScanPlanner,
+  SlotPools,
+  StoreConfig,
+} from "@rat/lakehouse"
 import { QueryConfig, QueryRole } from "@rat/query"
 import { RunControl as RunControlClient, RunnerConfig, RunnerRole } from "@rat/runner"
 import { ConfigProvider, Context, Effect, Layer, Scope } from "effect"
@@ -183,6 +193,7 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
     Layer.provideMerge(NodeIdentity.layer({ roles: settings.roles, version, isClustered: settings.rpc !== null })),
     Layer.provide(database(folder.postgres)),
     Layer.provide([NodeFileSystem.layer, NodePath.layer]),
+    Layer.provide(Outbound.layer),
   )
 }
 

@@ -18,7 +18,11 @@ export const nodeCatalog = Layer.unwrap(
       })
     }
     const token = yield* Config.option(Config.Redacted("RAT_NESSIE_TOKEN"))
-    const timeout = yield* Config.Duration("RAT_NESSIE_TIMEOUT").pipe(Config.withDefault("10 seconds"))
-    return NessieCatalog.layer({ url, timeout, ...(Option.isSome(token) ? { token: token.value } : {}) })
+    const timeout = yield* Config.option(Config.Duration("RAT_NESSIE_TIMEOUT"))
+    return NessieCatalog.layer({
+      url,
+      ...(Option.isSome(timeout) ? { timeout: timeout.value } : {}),
+      ...(Option.isSome(token) ? { token: token.value } : {}),
+    })
   }),
 )

@@ -80,10 +80,16 @@ export const settings: ReadonlyArray<Setting> = [
   row("DB_MIN_CONNS", "5", "Sessions that are kept open when idle."),
   row("DB_MAX_CONN_LIFETIME", "1 hour", "A session is replaced after this."),
   row("DB_MAX_CONN_IDLE_TIME", "30 minutes", "A session above the minimum is closed after this."),
-  row("DB_HEALTH_CHECK_PERIOD", "1 minute", "Idle sessions are probed this often."),
-  row("DB_CONNECT_TIMEOUT", "5 seconds", "Longest wait for a new session."),
+  row("DB_HEALTH_CHECK_PERIOD", "10 seconds", "Idle sessions and listeners are asked for a sign of life this often."),
+  row("DB_CONNECT_TIMEOUT", "5 seconds", "Longest wait for a session, a new one or one that comes free."),
   row("DB_STATEMENT_TIMEOUT", "30 seconds", "Postgres cancels a statement of the server after this."),
   row("DB_IDLE_IN_TRANSACTION_TIMEOUT", "1 minute", "A transaction whose node hangs loses its locks after this."),
+  // Calls to dependencies
+  row(
+    "RAT_OUTBOUND",
+    "",
+    "Other limits of calls to dependencies: DEPENDENCY.LIMIT=VALUE with commas between, such as `rpc.deadline=2 seconds,object_store.retries=5`. Dependencies are postgres, object_store, nessie, rpc and otlp; limits deadline, data_deadline (object_store), retries, first_delay, max_delay, failures_to_open, open_for and max_open_for.",
+  ),
   // Catalog
   row(
     "RAT_CATALOG",
@@ -148,11 +154,36 @@ export const settings: ReadonlyArray<Setting> = [
     "Memory of one run's engine.",
   ),
   row("RAT_RUNNER_SPILL_LIMIT", "10GiB", "Bytes that one run may spill to disk."),
+  row(
+    "RAT_RUNNER_PROCESS_MEMORY_LIMIT",
+    "twice RAT_RUNNER_MEMORY_LIMIT and 512MiB",
+    "Memory of one run's process; whoever goes over it is stopped at once.",
+  ),
+  row("RAT_RUNNER_CPU_LIMIT_SECONDS", "0", "Most processor time of one run, all threads together; 0 for no limit."),
+  row(
+    "RAT_RUNNER_DISK_LIMIT",
+    "",
+    "Most bytes of a run's temporary files and results that are not in the store yet; none when not set.",
+  ),
   row("RAT_RUN_TIMEOUT_SECONDS", "3600", "Longest time of a run whose pipeline sets none."),
   row("QUALITY_TEST_TIMEOUT_SECS", "60", "Longest time of one quality test."),
   row("RAT_RUNNER_DRAIN_SECONDS", "10", "How long a node that stops waits for its runs."),
   row("RAT_RUN_LOG_MAX_LINES", "10000", "Lines kept of one attempt's log."),
   row("RAT_RUN_LOG_MAX_MESSAGE", "8192", "Characters kept of one log line."),
+  // Slots, the processes that execute runs and queries
+  row(
+    "RAT_SLOT_WALL",
+    "auto",
+    "Operating system's wall around slots: auto (what the platform allows), off, or require (no start without).",
+  ),
+  row(
+    "RAT_SLOT_SPARES",
+    "1",
+    "Processes of each role that are ready beyond its slots, to take a dead one's place at once.",
+  ),
+  row("RAT_SLOT_MAX_HOLDERS", "1000", "Runs or queries after which a process is replaced."),
+  row("RAT_SLOT_MAX_AGE_MINUTES", "360", "Age at which a process is replaced."),
+  row("RAT_SLOT_MAX_GROWTH", "512MiB", "Memory over that of its start that a process may keep between two holders."),
   // Maintenance
   row(
     "RAT_MAINTENANCE",
@@ -180,6 +211,13 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_QUERY_THREADS", "the number of processors", "Threads of one query."),
   row("RAT_QUERY_MEMORY_LIMIT", "half of the machine's memory for all slots", "Memory of one query's engine."),
   row("RAT_QUERY_SPILL_LIMIT", "10GiB", "Bytes that one query may spill to disk, and the largest Parquet result."),
+  row(
+    "RAT_QUERY_PROCESS_MEMORY_LIMIT",
+    "twice RAT_QUERY_MEMORY_LIMIT and 512MiB",
+    "Memory of one query's process; whoever goes over it is stopped at once.",
+  ),
+  row("RAT_QUERY_CPU_LIMIT_SECONDS", "0", "Most processor time of one query, all threads together; 0 for no limit."),
+  row("RAT_QUERY_DISK_LIMIT", "", "Most bytes of a query's temporary files and its Parquet result; none when not set."),
   row("RAT_QUERY_TIMEOUT_MS", "60000", "Longest time of one query, in milliseconds."),
 ]
 

@@ -45,7 +45,7 @@ export const makeClaim = Effect.gen(function* () {
          where q.eligible_at > now()) as due_ms,
         r.id, r.kind, r.namespace, r.pipeline_id, r.layer, r.pipeline, r.pipeline_type, r.code_version, r.code_files,
         r.trigger, r.traceparent, r.attempt, r.fencing_token::text as fencing_token, r.lease_expires_at, r.created_at,
-        coalesce(r.logical_time, r.created_at) as logical_time, r.parameters, r.failures, r.outages,
+        coalesce(r.logical_time, r.created_at) as logical_time, r.parameters, r.failures, r.outages, r.hand_overs,
         (select k.checkpoint from run_checkpoint k where k.run_id = r.id) as checkpoint
       from (values (1)) as one (row)
       left join claimed r on true
@@ -131,5 +131,5 @@ const toClaimedRun = (row: ClaimRow): ClaimedRun =>
     checkpoint: row.checkpoint,
     failedAttempts: row.failures,
     outageAttempts: row.outages,
-    lostAttempts: row.attempt - 1 - row.failures - row.outages,
+    lostAttempts: row.attempt - 1 - row.failures - row.outages - row.hand_overs,
   })

@@ -21,7 +21,7 @@ const layer = RunControlRpc.toLayer(
     return RunControlRpc.of({
       Claim: ({ node, limit, ahead }) => sure(runs.claim(node, limit, ahead)),
       Renew: ({ leases }) => sure(runs.renew(leases)),
-      Release: ({ lease }) => sure(runs.release(lease)),
+      Release: ({ lease, handOver }) => sure(runs.release(lease, handOver)),
       Report: (progress) => sure(runs.report(progress)),
       ListZone: ({ lease, zone }) => sure(runs.listZone(lease, zone)),
       Succeed: ({ lease, outcome }) => sure(runs.succeed(lease, outcome)),

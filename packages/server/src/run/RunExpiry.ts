@@ -24,8 +24,8 @@ export const makeExpiry = Effect.gen(function* () {
   const hub = yield* RunHub
   const branches = yield* makeBranches
 
-  /** Failed attempts have limits of their own: what is left of the number of this one are lost ones, itself included. */
-  const isRepeated = sql`r.attempt - r.failures - r.outages < ${settings.maxAttempts}::integer`
+  /** Failed attempts have limits of their own, hand-overs none: what is left of the number of this one are lost ones, itself included. */
+  const isRepeated = sql`r.attempt - r.failures - r.outages - r.hand_overs < ${settings.maxAttempts}::integer`
 
   const expire = sql<{
     readonly id: RunId

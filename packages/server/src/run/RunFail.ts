@@ -1,5 +1,5 @@
 import { decideRetry, type Lease, type RetryDecision, type RunFailure } from "@rat/domain"
-import { Effect, Random, Scope } from "effect"
+import { Effect, Random } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
@@ -21,7 +21,6 @@ export const makeFail = Effect.gen(function* () {
   const outbox = yield* Outbox
   const hub = yield* RunHub
   const branches = yield* makeBranches
-  const scope = yield* Scope.Scope
   const { confirm, end, tell } = yield* makeEnding
 
   const tally = (lease: Lease) =>
@@ -86,10 +85,8 @@ export const makeFail = Effect.gen(function* () {
       if (rows.length === 0) return yield* confirm(lease, "failed")
       yield* outbox.wake
       yield* hub.tell(lease.runId, { _tag: "Reread" })
-      // Another run of the pipeline may go first.
+      // Another run of the pipeline may go first; and the claim that finds this one not to be due comes back when it is.
       yield* hub.wake
-      // Should this node not live to see it, the reaper does.
-      yield* Effect.forkIn(Effect.delay(hub.wake, decision.delayMs + 1), scope)
     })
 
   const endFailed = (lease: Lease, failure: RunFailure) =>

@@ -29,11 +29,11 @@ const make = Effect.gen(function* () {
   const leases = Effect.gen(function* () {
     const due = yield* surely("look for lost leases", null, runs.nextExpiryMs)
     const longest = settings.leaseSeconds * 1000
-    if (due === null || due > 0) yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
+    if (due !== 0) return yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
     const expired = yield* surely("take back lost leases", 0, runs.expireLeases())
     if (expired > 0)
       yield* Effect.logInfo("Took back runs of lost attempts").pipe(Effect.annotateLogs({ runs: expired }))
-    else if (due === 0) yield* Effect.sleep(1000)
+    else yield* Effect.sleep("1 second")
   })
 
   const drained = (take: Effect.Effect<number>): Effect.Effect<void> =>

@@ -125,7 +125,7 @@ export const toLogEntry = (row: LogRow): LogEntry =>
 export interface AttemptRow {
   readonly attempt: number
   readonly owner: string
-  readonly outcome: "succeeded" | "failed" | "cancelled" | "lost" | null
+  readonly outcome: "succeeded" | "failed" | "cancelled" | "lost" | "handed_over" | null
   readonly started_at: Date
   readonly ended_at: Date | null
   readonly retry_at: Date | null
@@ -136,7 +136,11 @@ export interface AttemptRow {
 }
 
 const outcomeOf = (outcome: AttemptRow["outcome"]): AttemptOutcome =>
-  outcome === null ? "running" : outcome === "lost" ? "lost" : (toWireStatus(outcome) as AttemptOutcome)
+  outcome === null
+    ? "running"
+    : outcome === "lost" || outcome === "handed_over"
+      ? outcome
+      : (toWireStatus(outcome) as AttemptOutcome)
 
 export const toRunAttempt = (row: AttemptRow): RunAttempt =>
   new RunAttempt({
@@ -175,6 +179,7 @@ export interface ClaimRow {
   readonly checkpoint: Schema.Json
   readonly failures: number
   readonly outages: number
+  readonly hand_overs: number
 }
 
 export const toCodeFiles = (row: ClaimRow) => row.code_files.map((file) => new CodeFile(file))

@@ -1,7 +1,9 @@
 import {
   Api,
   blocksPublish,
+  maxNoopWaitMs,
   type NamespaceName,
+  noopWaitMs,
   type PipelineId,
   pageOf,
   type Run,
@@ -59,10 +61,17 @@ export const RunsHttp = HttpApiBuilder.group(
       const { namespace, layer, pipeline } = wish
       const kind: RunKind = wish.kind ?? "pipeline"
       if (kind === "noop") {
-        if (layer === undefined && pipeline === undefined) return { kind, namespace, pipelineId: null }
-        return yield* Effect.fail(
-          wireError(400, 'A run of kind "noop" has no pipeline: leave out "layer" and "pipeline".'),
-        )
+        if (layer !== undefined || pipeline !== undefined) {
+          return yield* Effect.fail(
+            wireError(400, 'A run of kind "noop" has no pipeline: leave out "layer" and "pipeline".'),
+          )
+        }
+        if (noopWaitMs(wish.parameters ?? {}) === null) {
+          return yield* Effect.fail(
+            wireError(400, `Parameter "wait_ms" of a run of kind "noop" is a whole number from 0 to ${maxNoopWaitMs}.`),
+          )
+        }
+        return { kind, namespace, pipelineId: null }
       }
       if (layer === undefined || pipeline === undefined) {
         return yield* Effect.fail(

@@ -2,14 +2,14 @@ import { Api, Liveness, NotReady, Readiness } from "@rat/domain"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { BuildInfo } from "./BuildInfo.ts"
-import { HealthChecks, runChecks } from "./HealthChecks.ts"
+import { HealthChecks, nodeState } from "./HealthChecks.ts"
 
 export const HealthHttp = HttpApiBuilder.group(
   Api,
   "health",
   Effect.fn(function* (handlers) {
     const build = yield* BuildInfo
-    const checks = yield* HealthChecks
+    const health = yield* HealthChecks
     const alive = Effect.succeed(
       new Liveness({
         status: "ok",
@@ -24,10 +24,10 @@ export const HealthHttp = HttpApiBuilder.group(
       live: () => alive,
       ready: () =>
         Effect.gen(function* () {
-          const results = yield* runChecks(checks)
-          return Object.values(results).every((result) => result.status === "ok")
-            ? new Readiness({ status: "ready", checks: results })
-            : yield* new NotReady({ status: "not_ready", checks: results })
+          const { status, checks } = yield* nodeState(health)
+          return status === "not_ready"
+            ? yield* new NotReady({ status, checks, roles: health.roles })
+            : new Readiness({ status, checks, roles: health.roles })
         }),
     })
   }),

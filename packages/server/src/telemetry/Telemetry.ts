@@ -1,4 +1,16 @@
-import { Config, ConfigProvider, Duration, Effect, Layer, Logger, type LogLevel, References, Schema } from "effect"
+import { defaultPolicies, outbound, policiesFromConfig, verdicts } from "@rat/lakehouse"
+import {
+  Config,
+  ConfigProvider,
+  Duration,
+  Effect,
+  Layer,
+  Logger,
+  type LogLevel,
+  RcMap,
+  References,
+  Schema,
+} from "effect"
 import { FetchHttpClient, HttpClient, HttpClientError } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { jsonLogger } from "./JsonLogger.ts"
@@ -109,22 +121,42 @@ const serialization = Layer.unwrap(
   }),
 )
 
-/** A collector that takes the connection and never answers must not pile up what it does not take. */
+/**
+ * A collector that takes the connection and never answers must not pile up what it does not take, and one that is away is
+ * not asked for a while. Trying again is the exporter's.
+ */
 const boundedClient = Layer.effect(
   HttpClient.HttpClient,
   Effect.gen(function* () {
     const client = yield* HttpClient.HttpClient
-    const timeout = yield* Config.withDefault(Config.Int("OTEL_EXPORTER_OTLP_TIMEOUT"), 10_000)
+    // Whoever mistyped a limit is told so by the node.
+    const { otlp } = yield* Effect.orElseSucceed(policiesFromConfig, () => defaultPolicies)
+    const timeoutMs = yield* Config.withDefault(
+      Config.Int("OTEL_EXPORTER_OTLP_TIMEOUT"),
+      Duration.toMillis(otlp.deadline),
+    )
+    const collectors = yield* RcMap.make({
+      lookup: (endpoint: string) =>
+        outbound({
+          dependency: "otlp",
+          endpoint,
+          limits: { ...otlp, deadline: Duration.millis(timeoutMs) },
+          verdict: (error) => (HttpClientError.isHttpClientError(error) ? verdicts.outage : verdicts.answer),
+        }),
+      idleTimeToLive: Duration.infinity,
+    })
     return HttpClient.transform(client, (answer, request) =>
-      Effect.timeoutOrElse(answer, {
-        duration: Duration.millis(timeout),
-        orElse: () =>
-          Effect.fail(
-            new HttpClientError.HttpClientError({
-              reason: new HttpClientError.TransportError({ request, description: `no answer within ${timeout} ms` }),
-            }),
+      Effect.scoped(
+        Effect.flatMap(RcMap.get(collectors, new URL(request.url).host), ({ call }) =>
+          Effect.catchTag(call("export", answer), "DependencyUnavailable", ({ detail }) =>
+            Effect.fail(
+              new HttpClientError.HttpClientError({
+                reason: new HttpClientError.TransportError({ request, description: detail }),
+              }),
+            ),
           ),
-      }),
+        ),
+      ),
     )
   }),
 ).pipe(Layer.provide(FetchHttpClient.layer))

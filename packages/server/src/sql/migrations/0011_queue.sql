@@ -56,12 +56,17 @@ begin
   else
     insert into run_queue (run_id, namespace, pipeline_id, priority, concurrency_key, concurrency_limit, eligible_at)
     values (
-      new.id, new.namespace, new.pipeline_id, new.priority, new.concurrency_key, new.concurrency_limit, new.retry_at);
+      new.id, new.namespace, new.pipeline_id, new.priority, new.concurrency_key, new.concurrency_limit, new.retry_at)
+    on conflict (run_id) do update
+    set eligible_at = excluded.eligible_at;
   end if;
   return null;
 end $$;
 create trigger run_queue_follow after update on run
-  for each row when ((old.status = 'queued') <> (new.status = 'queued')) execute function run_queue_follow();
+  for each row when (
+    (old.status = 'queued') <> (new.status = 'queued')
+    or (new.status = 'queued' and old.retry_at is distinct from new.retry_at))
+  execute function run_queue_follow();
 create trigger run_queue_leave after delete on run
   for each row when (old.status = 'queued') execute function run_queue_follow();
 
