@@ -13,6 +13,7 @@ const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   catalog: () => import("./CatalogBench.ts"),
   merge: () => import("./MergeBench.ts"),
   plan: () => import("./PlanBench.ts"),
+  slots: () => import("./SlotBench.ts"),
   tpch: () => import("./TpchBench.ts"),
   sse: () => import("./SseBench.ts"),
 }

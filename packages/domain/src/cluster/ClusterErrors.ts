@@ -2,12 +2,11 @@ import { Schema } from "effect"
 import { Role } from "./Node.ts"
 
 /**
- * No node with the role answers: none is there, or all that are there could not be reached. `isUnsure`: a node may have begun
- * before its answer was lost, so only what may happen twice may be repeated.
+ * No node with the role answers: none is there, or all that are there could not be reached or were lost before they had answered.
  */
 export class RoleUnavailable extends Schema.TaggedError<RoleUnavailable>()(
   "RoleUnavailable",
-  { role: Role, reason: Schema.String, isUnsure: Schema.Boolean },
+  { role: Role, reason: Schema.String },
   { httpApiStatus: 503 },
 ) {
   override get message() {

@@ -107,6 +107,11 @@ export const catalogContractFence = <E>(
         yield* holder.commit(table, "main@1", "f3@2")
         yield* catalog.merge(RefName.make("run-f3"), { ...by, runId: "f3" })
         assert.strictEqual((yield* catalog.table(mainRef, table))?.metadataLocation, "f3@2")
+        // Who comes too late makes no branch that nobody would end.
+        if (catalog.joinsTransactions) {
+          assert.strictEqual((yield* Effect.flip(stale.hold()))._tag, "BranchHeld")
+          assert.strictEqual((yield* Effect.flip(holder.hold()))._tag, "BranchHeld")
+        }
       }),
     )
 

@@ -22,7 +22,7 @@ await Effect.runPromise(Effect.gen(function* () {
     process.kill(pid, "SIGKILL")
     while ((yield* pg.pid) === pid) yield* Effect.sleep(5)
     console.log("restarted after ms", Date.now() - at)
-    while (true) { const r = yield* Effect.result(sql`select 1`); if (r._tag === "Success") break; yield* Effect.sleep(5) }
+    while (true) { const r = yield* Effect.result(sql`select 1`); if (r._tag === "Success") break; if (Date.now() - at > 8000) { console.log("STUCK", String(r.failure), (r.failure as any).reason?.cause); process.exit(1) } yield* Effect.sleep(5) }
     console.log("back after ms", Date.now() - at)
     load.interruptUnsafe()
   }

@@ -4,9 +4,9 @@
  * `perl -e TEXT ARCH PARTS r:PATH… w:PATH… -- COMMAND…`: ARCH as Node names it, PARTS `landlock`, `seccomp` or both with a comma.
  *
  * - Landlock (Linux 5.13): only what lies below an `r:` path can be read and executed, below a `w:` path read and written;
- *   no TCP (6.7), no signals to processes outside (6.12). https://docs.kernel.org/userspace-api/landlock.html
- * - Seccomp: no sockets of any kind, no new processes (threads are fine), and none of the calls that inspect other
- *   processes, mount, or go around this filter (io_uring opens sockets of its own).
+ *   no TCP (6.7), no signals to others (6.12). https://docs.kernel.org/userspace-api/landlock.html
+ * - Seccomp: no sockets of any kind, no new processes (threads are fine), no signals to others, and none of the calls that
+ *   inspect other processes, mount, change files by their path, or go around this filter (io_uring opens sockets of its own).
  *
  * Exit code 90 to 99 says which step the kernel refused.
  */
@@ -44,17 +44,23 @@ if ($parts =~ /landlock/) {
 if ($parts =~ /seccomp/) {
   my ($eperm, $enosys, $allow) = (0x00050001, 0x00050026, 0x7fff0000);
   # socket, ptrace, process_vm_readv and _writev, unshare, setns, mount, bpf, perf_event_open, userfaultfd, keyctl,
-  # io_uring_setup, pidfd_getfd; on x86 also fork and vfork
+  # io_uring_setup, pidfd_getfd; tkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal; what changes files without
+  # opening them, which Landlock lets pass: chmod, chown, setxattr, utime and their like; on x86 also fork and vfork
   my @denied = $is_x86
-    ? (41, 101, 310, 311, 272, 308, 165, 321, 298, 323, 250, 425, 438, 57, 58)
-    : (198, 117, 270, 271, 97, 268, 40, 280, 241, 282, 219, 425, 438);
-  my $clone = $is_x86 ? 56 : 220;
+    ? (41, 101, 310, 311, 272, 308, 165, 321, 298, 323, 250, 425, 438, 200, 129, 297, 424,
+      90, 91, 268, 452, 92, 93, 94, 260, 188, 189, 190, 197, 198, 199, 132, 235, 261, 280, 57, 58)
+    : (198, 117, 270, 271, 97, 268, 40, 280, 241, 282, 219, 425, 438, 130, 138, 240, 424,
+      52, 53, 452, 54, 55, 5, 6, 7, 14, 15, 16, 88);
+  my ($clone, @kill) = $is_x86 ? (56, 62, 234) : (220, 129, 131);
+  # Instruction, where to go when it holds and when not, operand. The program ends in what the names stand for.
   my @steps = ([0x20, 0, 0, 4], [0x15, 1, 0, $is_x86 ? 0xc000003e : 0xc00000b7], [0x06, 0, 0, $eperm], [0x20, 0, 0, 0]);
   push @steps, [0x35, "deny", 0, 0x40000000]; # calls of the x32 kind have other numbers
   push @steps, [0x15, "enosys", 0, 435]; # clone3 hides its flags in memory; the C library then takes clone
   push @steps, [0x15, "deny", 0, $_] for @denied;
+  push @steps, [0x15, "self", 0, $_] for @kill; # kill and tgkill: this process, which keeps its id, and no other
   push @steps, [0x15, 0, "allow", $clone], [0x20, 0, 0, 16], [0x45, "allow", "deny", 0x10000]; # CLONE_THREAD
-  my %end = (allow => scalar @steps, deny => @steps + 1, enosys => @steps + 2);
+  my %end = (self => scalar @steps, allow => @steps + 2, deny => @steps + 3, enosys => @steps + 4);
+  push @steps, [0x20, 0, 0, 16], [0x15, "allow", "deny", $$];
   push @steps, [0x06, 0, 0, $allow], [0x06, 0, 0, $eperm], [0x06, 0, 0, $enosys];
   my $filter = "";
   for my $at (0 .. $#steps) {

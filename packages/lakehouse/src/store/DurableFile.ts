@@ -1,6 +1,20 @@
-import { closeSync, constants, fdatasync, fsync, open, openSync, writeSync } from "node:fs"
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fdatasync,
+  fstatSync,
+  fsync,
+  link,
+  open,
+  openSync,
+  rename,
+  unlink,
+  writeSync,
+} from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname } from "node:path"
+import { setImmediate } from "node:timers/promises"
 import { promisify } from "node:util"
 
 /**
@@ -19,17 +33,47 @@ export class NotAFile extends Error {}
 // A small put is measured in system calls: those that only touch memory are made at once, the others in the thread pool
 // (which is what costs); this halves the processor time of a put.
 const openFile = promisify(open)
+const renameFile = promisify(rename)
+const linkFile = promisify(link)
+const unlinkFile = promisify(unlink)
 const syncData = promisify(fdatasync)
 const syncAll = promisify(fsync)
 const smallBytes = 64 << 10
 
-const syncFolder = async (folder: string): Promise<void> => {
+const syncFolderNow = async (folder: string): Promise<void> => {
   const descriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     await syncAll(descriptor)
   } finally {
     closeSync(descriptor)
   }
+}
+
+/** Of one folder: the fsync that is under way, and the one that begins after it, which may still be joined. */
+interface FolderSync {
+  running: Promise<void> | undefined
+  next: Promise<void> | undefined
+}
+const folderSyncs = new Map<string, FolderSync>()
+
+/** Makes a folder's entries durable. Those who ask before an fsync has begun share it: the files of a commit come at about the same time. */
+const syncFolder = (folder: string): Promise<void> => {
+  const state = folderSyncs.get(folder) ?? { running: undefined, next: undefined }
+  folderSyncs.set(folder, state)
+  const begin = async (): Promise<void> => {
+    await (state.running === undefined ? setImmediate() : state.running.catch(() => {}))
+    const running = syncFolderNow(folder)
+    state.running = running
+    state.next = undefined
+    try {
+      await running
+    } finally {
+      state.running = undefined
+      if (state.next === undefined) folderSyncs.delete(folder)
+    }
+  }
+  state.next ??= begin()
+  return state.next
 }
 
 const write = async (path: string, bytes: Uint8Array): Promise<void> => {
@@ -101,7 +145,7 @@ const place = async (target: string, move: () => Promise<void>): Promise<void> =
   await Promise.all([syncFolder(folder), ...creating])
 }
 
-const discard = (path: string): Promise<void> => fs.rm(path, { force: true }).catch(() => {})
+const discard = (path: string): Promise<void> => unlinkFile(path).catch(() => {})
 
 /** Writes `bytes` to `target` by way of `temporary` (same file system); false: `ifAbsent` and it was there. Read-only. */
 export const writeFile = async (options: {
@@ -114,12 +158,12 @@ export const writeFile = async (options: {
   try {
     await write(temporary, bytes)
     if (!ifAbsent) {
-      await place(target, () => fs.rename(temporary, target))
+      await place(target, () => renameFile(temporary, target))
       return true
     }
     // A rename would replace what is there; link refuses, and of two writers at most one succeeds.
     try {
-      await place(target, () => fs.link(temporary, target))
+      await place(target, () => linkFile(temporary, target))
       return true
     } catch (cause) {
       if (codeOf(cause) === "EEXIST") return false
@@ -144,6 +188,14 @@ const copyDurably = async (source: string, copy: string): Promise<void> => {
   }
 }
 
+const openSource = (source: string): number => {
+  try {
+    return openSync(source, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (cause) {
+    throw codeOf(cause) === "ELOOP" ? new NotAFile() : cause
+  }
+}
+
 /** Makes the file `source` the file `target`, without a copy where both are on one file system; `source` is gone afterwards. */
 export const takeOverFile = async (options: {
   readonly source: string
@@ -152,28 +204,23 @@ export const takeOverFile = async (options: {
 }): Promise<void> => {
   const { source, temporary, target } = options
   // O_NOFOLLOW: a link to another file must not become an object. O_NONBLOCK: neither must a pipe hold up the call.
-  const handle = await fs
-    .open(source, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    .catch((cause) => {
-      throw codeOf(cause) === "ELOOP" ? new NotAFile() : cause
-    })
+  const descriptor = openSource(source)
   let owned = true
   try {
-    const stats = await handle.stat()
-    if (!stats.isFile()) throw new NotAFile()
-    // A slot may have a user of its own, who must not be the owner of what the store keeps.
-    if (process.getuid?.() === 0 && stats.uid !== 0) await handle.chown(0, 0)
-    await handle.chmod(0o444).catch((cause) => {
+    if (!fstatSync(descriptor).isFile()) throw new NotAFile()
+    try {
+      fchmodSync(descriptor, 0o444)
+    } catch (cause) {
       if (codeOf(cause) !== "EPERM") throw cause
       owned = false // written by another user: only a copy can be made read-only
-    })
-    if (owned) await handle.sync()
+    }
+    if (owned) await syncAll(descriptor)
   } finally {
-    await handle.close()
+    closeSync(descriptor)
   }
   if (owned) {
     try {
-      await place(target, () => fs.rename(source, target))
+      await place(target, () => renameFile(source, target))
       return
     } catch (cause) {
       if (codeOf(cause) !== "EXDEV") throw cause
@@ -181,7 +228,7 @@ export const takeOverFile = async (options: {
   }
   try {
     await copyDurably(source, temporary)
-    await place(target, () => fs.rename(temporary, target))
+    await place(target, () => renameFile(temporary, target))
   } catch (cause) {
     await discard(temporary)
     throw cause

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { lstatSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import { Duration, Effect, Layer, Option, Schedule, type Scope, Stream } from "effect"
@@ -17,8 +18,9 @@ export interface FileStoreOptions {
 
 /** Below the root and never listed: files that are being written. */
 const temporaryFolder = ".tmp"
-/** Older ones were left by a process that died. */
-const temporaryLifetimeMs = Duration.toMillis("1 hour")
+/** Whoever has not written to one for this long has died: a write that waits for the disk has a deadline. */
+const temporaryLifetimeMs = Duration.toMillis("2 minutes")
+const sweepInterval = "30 seconds"
 const listPage = 256
 /** Slowest disk that a large file is waited for. */
 const slowestBytesPerSecond = 10_000_000
@@ -60,6 +62,15 @@ const infoOf = async (root: string, key: string): Promise<ObjectInfo | undefined
   return stats?.isFile() === true ? { key, sizeBytes: stats.size, modified: stats.mtime } : undefined
 }
 
+/** Bytes of a file that was just written, for a deadline; where there is none, whoever opens it says so. */
+const sizeOf = (path: string): number => {
+  try {
+    return lstatSync(path).size
+  } catch {
+    return 0
+  }
+}
+
 const removeLeftovers = async (folder: string): Promise<void> => {
   const now = Date.now()
   for (const name of await fs.readdir(folder)) {
@@ -92,7 +103,7 @@ const make = Effect.fnUntraced(function* (
   // Again and again: what a killed process left a minute ago is too young at its successor's start.
   yield* Effect.forkScoped(
     Effect.ignore(disk(() => removeLeftovers(join(root, temporaryFolder)))).pipe(
-      Effect.repeat(Schedule.spaced(temporaryLifetimeMs)),
+      Effect.repeat(Schedule.spaced(sweepInterval)),
     ),
   )
 
@@ -160,10 +171,7 @@ const make = Effect.fnUntraced(function* (
     putFile: (key, localPath) =>
       Effect.gen(function* () {
         yield* checkKey(key)
-        const { size } = yield* call(
-          { op: "put_file", key, deadline: metadata },
-          disk(() => fs.lstat(localPath)),
-        )
+        const size = sizeOf(localPath)
         // Not tried again: after a failed fsync the kernel may have dropped what it could not write.
         yield* call(
           {

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import type { ListObjectsV2CommandOutput, S3Client } from "@aws-sdk/client-s3"
-import { Effect, Layer, Option, type Scope, Semaphore, Stream } from "effect"
+import { Duration, Effect, Layer, Option, type Scope, Semaphore, Stream } from "effect"
 import { crcOfBytes, crcOfFile } from "./Crc32.ts"
 import { diskFault } from "./DiskFault.ts"
 import { NotAFile } from "./DurableFile.ts"
@@ -15,6 +15,7 @@ import { connect, type S3Connection } from "./S3Connection.ts"
 import { statusOf } from "./S3Fault.ts"
 import type { S3Settings } from "./S3Settings.ts"
 import { bodyOf, crcField, damaged, makeTransfer } from "./S3Transfer.ts"
+import { sweepUploadsForever } from "./S3Uploads.ts"
 
 /** Metadata that tells our own write from another's when its answer was lost. */
 const writeField = "rat-write"
@@ -22,6 +23,9 @@ const healthKey = ".rat/health"
 const defaultPartBytes = 8 << 20
 /** Parts in memory at once, over all transfers: 64 MiB. */
 const partsInMemory = 8
+/** A part has a deadline of a minute and a few tries: whoever sends none for this long is gone. */
+const abandonedAfter = Duration.minutes(10)
+
 /** Most keys of one delete request. */
 const deletePage = 1000
 
@@ -64,6 +68,7 @@ const make = Effect.fnUntraced(function* (
   const { bucket, endpoint } = place
   const { call, circuit } = resilience
   const partBytes = settings.partBytes ?? defaultPartBytes
+  yield* Effect.forkScoped(sweepUploadsForever(connection, abandonedAfter))
   const transfer = makeTransfer(connection, { partBytes, transfers: yield* Semaphore.make(partsInMemory) })
   const cache = yield* makeObjectCache({
     ...settings.cache,

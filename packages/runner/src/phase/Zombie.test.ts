@@ -47,7 +47,8 @@ layer(testRunner({ settings: { slots: 2 }, lease: Duration.millis(300) }), { exc
             yield* catalog.holdBranch(branch, { from: mainRef, runId: runId!, fence })
             seen = (yield* catalog.table(branch, key))?.metadataLocation
             yield* stopped(400)
-          }).pipe(Effect.orDie)
+            // Its lease would be found gone, and itself interrupted, before the test has done what it came for.
+          }).pipe(Effect.orDie, Effect.uninterruptible)
           runId = yield* control.submit(pipeline)
           if (step === "publish") control.beforePublish(runId, overtaken)
           else faults.once(step as Step, overtaken)

@@ -1,6 +1,7 @@
 import { type SlotPoolOptions, SlotPools } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { RunnerConfig } from "../RunnerConfig.ts"
+import { inputFolder } from "./SlotFolders.ts"
 
 /** As for runs: a statement stops within a millisecond of an interrupt. */
 const cancelGraceMs = 2_000
@@ -24,6 +25,7 @@ export const onDemandSlot = Effect.fnUntraced(function* (
     spillLimitBytes: config.spillLimitBytes,
     cancelGraceMs,
     idleMs,
+    standingFolders: [inputFolder],
     ...config.recycling,
     spares: 0,
     ...own,

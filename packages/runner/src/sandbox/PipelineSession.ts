@@ -157,13 +157,16 @@ export class PipelineSession {
     const [script, session, statement] = [this.#code, this.#session, this.#result]
     if (script === null || session === null || statement === null)
       throw new SlotError("slot.defect", "Nothing was executed.")
-    await this.#engine.trackProgress()
+    if (progressMs !== null) await this.#engine.trackProgress()
     return await this.#placed(script, async () => {
-      const telling = setInterval(() => {
-        const progress = this.#engine.progress
-        // A cancelled operation takes no more news.
-        if (progress !== undefined) tell({ progress }).catch(() => {})
-      }, progressMs)
+      const telling =
+        progressMs === null
+          ? undefined
+          : setInterval(() => {
+              const progress = this.#engine.progress
+              // A cancelled operation takes no more news.
+              if (progress !== undefined) tell({ progress }).catch(() => {})
+            }, progressMs)
       try {
         const result = await session.connection.runAndReadAll(sql)
         return { files: result.getRowObjectsJS() as CopyReply["files"] }

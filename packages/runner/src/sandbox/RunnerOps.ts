@@ -59,8 +59,8 @@ export interface ExecuteReply {
 export interface CopyArgs {
   /** A `copy` that holds the query of `ExecuteReply` and asks for `return_stats`. */
   readonly sql: string
-  /** How often to tell the progress. */
-  readonly progressMs: number
+  /** How often to tell the progress; null: it is not asked for. */
+  readonly progressMs: number | null
 }
 
 export interface CopyReply {

@@ -2,6 +2,7 @@ import { limitSettings, type SlotPool, SlotPools } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
 import { RunnerConfig } from "../RunnerConfig.ts"
 import { onDemandSlot } from "./OnDemandSlot.ts"
+import { inputFolder, resultFolder } from "./SlotFolders.ts"
 
 /** A statement stops within a millisecond of an interrupt; what takes longer is not coming back. */
 const cancelGraceMs = 2_000
@@ -26,6 +27,7 @@ export class RunnerSlots extends Context.Service<RunnerSlots, SlotPool>()("rat/r
         limits: config.limits,
         limitSettings: limitSettings("RAT_RUNNER"),
         ...config.recycling,
+        standingFolders: [inputFolder, resultFolder],
         harmlessOps: ["noop"],
         cancelGraceMs,
       })

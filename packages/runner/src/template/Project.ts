@@ -162,7 +162,7 @@ const templateIssues = Effect.fnUntraced(function* (namespace: NamespaceName, la
 const freshSlots = 2
 
 const cannotCheck = (reason: string) =>
-  new RoleUnavailable({ role: "runner", reason: `the files could not be checked. ${reason}`, isUnsure: false })
+  new RoleUnavailable({ role: "runner", reason: `the files could not be checked. ${reason}` })
 
 const byPlace = (a: ProjectIssue, b: ProjectIssue) =>
   a.path === b.path ? (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0) : a.path < b.path ? -1 : 1

@@ -1,5 +1,6 @@
 import { Clock, Duration, Effect, Layer, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
+import { Outbox } from "../event/Outbox.ts"
 import { MaintenanceRepository } from "../maintenance/MaintenanceRepository.ts"
 import { RunRepository } from "../run/RunRepository.ts"
 import { NodeIdentity } from "./NodeIdentity.ts"
@@ -27,6 +28,7 @@ export const NodeReaper = {
       const registry = yield* NodeRegistry
       const runs = yield* RunRepository
       const maintenance = yield* MaintenanceRepository
+      const outbox = yield* Outbox
 
       /** Nodes whose session is gone, and owners of leases who are no nodes. */
       const missing = sql<{ readonly id: string }>`
@@ -52,6 +54,8 @@ export const NodeReaper = {
         const taken = yield* runs.expireOwner(id)
         yield* maintenance.expireOwner(id)
         yield* sql`delete from node where id = ${id}`
+        // Events that it committed and did not come to relay.
+        yield* outbox.wake
         yield* registry.refresh
         yield* Effect.logWarning("A node is gone; others go on with what it had in hand").pipe(
           Effect.annotateLogs({ gone: id, runs: taken }),

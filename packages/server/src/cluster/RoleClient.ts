@@ -1,4 +1,5 @@
 import { type Role, RoleUnavailable } from "@rat/domain"
+import { type Dependency, DependencyUnavailable, Outbound, outbound, verdicts } from "@rat/lakehouse"
 import { Cause, Duration, Effect, Exit, RcMap, type Scope, Stream } from "effect"
 import { type Rpc, RpcClient, type RpcClientError, type RpcGroup, RpcSchema } from "effect/rpc"
 import { NodeIdentity } from "./NodeIdentity.ts"
@@ -8,20 +9,33 @@ import type { NodeRow } from "./NodeRow.ts"
 
 /** Connections that nobody uses. */
 const idleTime = Duration.minutes(3)
-/** A node that could not be reached is passed over for this long while there are others. */
-const avoidMs = 2_000
+/** Nodes that a call may go to, one after the other: what breaks several is not the nodes' doing. */
+const maxNodes = 3
 
 /** A client of any group whose calls are answered by some node with a role. */
 export type RoleClient<Rpcs extends Rpc.Any> = RpcClient.RpcClient<Rpcs, RoleUnavailable>
 
 type Call = (tag: string, payload: unknown) => Effect.Effect<unknown, unknown> | Stream.Stream<unknown, unknown>
 
+/** A node as it is called: over a connection with a circuit, or in this process without either. */
+interface Target {
+  readonly call: Call
+  readonly dependency: Dependency | null
+}
+
 const isTransport = (error: unknown): error is RpcClientError.RpcClientError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "RpcClientError"
 
+/** A lost connection is all that a node can be at fault for. How long a call takes is the callee's to limit; pings find out who is gone. */
+const limits = {
+  deadline: Duration.infinity,
+  retries: 0,
+  verdict: (error: unknown) => (isTransport(error) ? verdicts.outage : verdicts.answer),
+}
+
 /**
- * Sends each call to the node with the fewest calls of ours in flight, our own first. One that cannot be connected to is
- * passed over for a while, and the call goes to the next one; a call whose answer was lost half-way is the caller's to repeat.
+ * Sends each call to the node with the fewest calls of ours in flight, our own first. Everything that roles ask of each other may
+ * happen twice, so a call whose node is lost goes to the next one; a stream only until its first piece is there.
  */
 export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>(
   role: Exclude<Role, "api" | "control">,
@@ -31,40 +45,46 @@ export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>
 ) {
   const registry = yield* NodeRegistry
   const self = yield* NodeIdentity
+  const { dependencies } = yield* Outbound
   const inFlight = new Map<string, number>()
-  const avoidUntil = new Map<string, number>()
 
-  const clients = yield* RcMap.make({
-    lookup: (address: string) => {
-      const [host, port] = [
-        address.slice(0, address.lastIndexOf(":")),
-        Number(address.slice(address.lastIndexOf(":") + 1)),
-      ]
-      return Effect.flatMap(nodeProtocol(role, host, port), (protocol) =>
-        RpcClient.make(group as unknown as RpcGroup.RpcGroup<Rpc.Any>, { flatten: true, spanPrefix: role }).pipe(
-          Effect.provideService(RpcClient.Protocol, protocol),
-        ),
-      )
-    },
+  const addressOf = (node: NodeRow) => `${node.rpc_host}:${node.rpc_port}`
+  const targets = yield* RcMap.make({
+    lookup: (address: string) =>
+      Effect.gen(function* () {
+        const colon = address.lastIndexOf(":")
+        const dependency = yield* outbound({ dependency: "rpc", endpoint: address })
+        const protocol = yield* nodeProtocol(role, address.slice(0, colon), Number(address.slice(colon + 1)))
+        const call = yield* RpcClient.make(group as unknown as RpcGroup.RpcGroup<Rpc.Any>, {
+          flatten: true,
+          spanPrefix: role,
+        }).pipe(Effect.provideService(RpcClient.Protocol, protocol))
+        return { call: call as unknown as Call, dependency } satisfies Target
+      }),
     idleTimeToLive: idleTime,
   })
+  const targetOf = (node: NodeRow): Effect.Effect<Target, never, Scope.Scope> =>
+    node.id === self.id ? Effect.succeed({ call: local!, dependency: null }) : RcMap.get(targets, addressOf(node))
 
   const candidates = Effect.map(registry.nodes, (nodes) => {
-    const now = performance.now()
-    const able = nodes.filter(
-      (node) =>
-        node.roles.includes(role) &&
-        (node.id === self.id ? local !== null : node.rpc_host !== null) &&
-        (node.id === self.id || (node.status === "ready" && !node.is_silent)),
-    )
+    const open = new Set<string>()
+    for (const { name, endpoint, circuit } of dependencies) {
+      if (name === "rpc" && circuit.state === "open") open.add(endpoint)
+    }
     const rank = (node: NodeRow) =>
-      ((avoidUntil.get(node.id) ?? 0) > now ? 1e6 : 0) +
-      2 * (inFlight.get(node.id) ?? 0) +
-      (node.id === self.id ? -1 : 0)
-    return able.sort((left, right) => rank(left) - rank(right))
+      (open.has(addressOf(node)) ? 1e6 : 0) + 2 * (inFlight.get(node.id) ?? 0) + (node.id === self.id ? -1 : 0)
+    return nodes
+      .filter(
+        (node) =>
+          node.roles.includes(role) &&
+          (node.id === self.id ? local !== null : node.rpc_host !== null && node.status === "ready" && !node.is_silent),
+      )
+      .sort((left, right) => rank(left) - rank(right))
+      .slice(0, maxNodes)
   })
 
-  const unavailable = (reason: string, isUnsure = false) => new RoleUnavailable({ role, reason, isUnsure })
+  const unavailable = (reason: string) => new RoleUnavailable({ role, reason })
+  const lost = (node: NodeRow) => unavailable(`the connection to ${node.id} was lost.`)
 
   const count = (node: NodeRow) =>
     Effect.acquireRelease(
@@ -72,46 +92,31 @@ export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>
       () => Effect.sync(() => void inFlight.set(node.id, inFlight.get(node.id)! - 1)),
     )
 
-  const callOf = (node: NodeRow) =>
-    node.id === self.id
-      ? Effect.succeed(local!)
-      : (RcMap.get(clients, `${node.rpc_host}:${node.rpc_port}`) as unknown as Effect.Effect<Call, never, Scope.Scope>)
-
-  const lost = (node: NodeRow, error: RpcClientError.RpcClientError) => {
-    avoidUntil.set(node.id, performance.now() + avoidMs)
-    return error.reason._tag === "SocketOpenError"
-      ? unavailable(`${node.id} cannot be connected to.`)
-      : unavailable(`the connection to ${node.id} was lost while it worked.`, true)
-  }
-  /** Tries node after node while nobody can have heard of the call. */
-  const attempt = <A, R>(run: (node: NodeRow, call: Call) => Effect.Effect<A, unknown, R>) =>
+  /** Tries node after node. */
+  const attempt = <A, R>(tag: string, run: (node: NodeRow, call: Call) => Effect.Effect<A, unknown, R>) =>
     Effect.gen(function* () {
       const nodes = yield* candidates
       if (nodes.length === 0) return yield* unavailable("there is none, or none that is ready.")
-      let last: RoleUnavailable | undefined
+      let reason = ""
       for (const node of nodes) {
-        const exit = yield* Effect.result(
-          Effect.flatMap(callOf(node), (call) => run(node, call)).pipe(
-            Effect.mapError((error) => (isTransport(error) ? lost(node, error) : error)),
-          ),
-        )
+        const { call, dependency } = yield* targetOf(node)
+        const act = Effect.andThen(count(node), run(node, call))
+        const exit = yield* Effect.result(dependency === null ? act : dependency.call(tag, act, limits))
         if (exit._tag === "Success") return exit.success
-        if (!(exit.failure instanceof RoleUnavailable) || exit.failure.isUnsure) return yield* Effect.fail(exit.failure)
-        last = exit.failure
+        const error = exit.failure
+        if (!isTransport(error) && !(error instanceof DependencyUnavailable)) return yield* Effect.fail(error)
+        reason = isTransport(error) ? lost(node).reason : error.detail
       }
-      return yield* Effect.fail(last!)
+      return yield* unavailable(reason)
     })
 
   const client: Record<string, (payload: unknown) => unknown> = {}
   for (const [tag, rpc] of group.requests) {
-    const isStream = RpcSchema.isStreamSchema((rpc as unknown as Rpc.AnyWithProps).successSchema)
-    client[tag] = isStream
+    client[tag] = RpcSchema.isStreamSchema((rpc as unknown as Rpc.AnyWithProps).successSchema)
       ? (payload) =>
-          // What a stream has begun with cannot be begun again elsewhere: only its opening may go to the next node.
           Stream.unwrap(
-            attempt((node, call) =>
+            attempt(tag, (node, call) =>
               Effect.gen(function* () {
-                yield* count(node)
                 const pull = yield* Stream.toPull(call(tag, payload) as Stream.Stream<unknown, unknown>)
                 const first = yield* Effect.exit(pull)
                 if (Exit.isFailure(first)) {
@@ -127,14 +132,11 @@ export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>
                       return first
                     }),
                   ),
-                ).pipe(Stream.mapError((error) => (isTransport(error) ? lost(node, error) : error)))
+                ).pipe(Stream.mapError((error) => (isTransport(error) ? lost(node) : error)))
               }),
             ),
           )
-      : (payload) =>
-          Effect.scoped(
-            attempt((node, call) => Effect.andThen(count(node), call(tag, payload) as Effect.Effect<unknown, unknown>)),
-          )
+      : (payload) => Effect.scoped(attempt(tag, (_node, call) => call(tag, payload) as Effect.Effect<unknown, unknown>))
   }
   return client as unknown as RoleClient<Rpcs>
 })

@@ -11,7 +11,8 @@ import { eventFrame, gapFrame } from "./EventWire.ts"
 /** What a client has not taken yet; beyond it nothing is written until it has, and then read from the log. */
 const maxBufferedBytes = 256 * 1024
 
-const pageSize = 500
+/** Events that a client which catches up gets at once. */
+const pageSize = 100
 
 /** Clients that read from the log at the same time: those who are behind must not slow down the others. */
 const readers = 4
@@ -34,8 +35,9 @@ interface Client {
   position: bigint
   /** It does not get live events: it reads from the log, or waits until it has taken what was written. */
   isBehind: boolean
-  /** Heartbeats since it became full and took nothing. */
+  /** Heartbeats since it took anything of what waits for it, and how much that was at the last one. */
   stalledBeats: number
+  waitingBytes: number
 }
 
 /** One message to many: encoded once, framed once. */
@@ -49,6 +51,9 @@ const message = (text: string): Message => {
   const head = Buffer.from(`${bytes.length.toString(16)}\r\n`, "latin1")
   return { bytes, chunk: Buffer.concat([head, bytes, Buffer.from("\r\n", "latin1")]) }
 }
+
+/** Without data: nothing happens, but the client resumes from here. */
+const idFrame = (offset: bigint): string => `id: ${offset}\n\n`
 
 const groupKey = ({ key, namespace, types }: EventFilter) => JSON.stringify([key, namespace, types?.toSorted()])
 
@@ -150,7 +155,7 @@ export class EventBroadcast extends Context.Service<
       const catchUp = Effect.fnUntraced(function* (client: Client) {
         for (;;) {
           if (client.socket.destroyed || isFull(client)) return
-          if (client.position >= newest) {
+          if (client.position === newest) {
             // Nothing is handed out between this look and the change.
             client.isBehind = false
             return
@@ -158,6 +163,16 @@ export class EventBroadcast extends Context.Service<
           const page = yield* log
             .page(client.position, pageSize, client.group.filter)
             .pipe(reading.withPermit, Effect.retry(untilItWorks), Effect.orDie)
+          if (client.position > newest) {
+            // It comes from a node that is ahead of this one. If the log does not know its offset, it comes from another log: a
+            // database that was set back.
+            if (page.newest < client.position) {
+              client.position = page.newest
+              write(client, message(idFrame(page.newest)))
+            }
+            client.isBehind = false
+            return
+          }
           const gap = page.missed > 0 ? gapFrame(client.position, page.oldest - 1n) : ""
           const text = gap + page.events.map(eventFrame).join("")
           if (text !== "") write(client, message(text))
@@ -172,17 +187,13 @@ export class EventBroadcast extends Context.Service<
           if (!client.isBehind || (reader !== undefined && reader.pollUnsafe() === undefined)) return
           reader = fork(catchUp(client))
         }
-        const onDrain = () => {
-          client.stalledBeats = 0
-          read()
-        }
-        socket.on("drain", onDrain)
+        socket.on("drain", read)
         client.group.clients.add(client)
         // So that who loses the connection before the first event resumes from here.
-        if (!client.isBehind) write(client, message(`id: ${client.position}\n\n`))
+        if (!client.isBehind) write(client, message(idFrame(client.position)))
         read()
         return () => {
-          socket.off("drain", onDrain)
+          socket.off("drain", read)
           client.group.clients.delete(client)
           if (client.group.clients.size === 0) groups.delete(groupKey(client.group.filter))
           return reader === undefined ? Effect.void : Fiber.interrupt(reader)
@@ -203,7 +214,15 @@ export class EventBroadcast extends Context.Service<
             groups.set(key, group)
             const isChunked = response.chunkedEncoding
             const position = options.after ?? newest
-            return join({ socket, isChunked, group, position, isBehind: position < newest, stalledBeats: 0 })
+            return join({
+              socket,
+              isChunked,
+              group,
+              position,
+              isBehind: position !== newest,
+              stalledBeats: 0,
+              waitingBytes: 0,
+            })
           }),
           () => Effect.never,
           (leave) => leave(),
@@ -216,10 +235,12 @@ export class EventBroadcast extends Context.Service<
         for (const { clients } of groups.values()) {
           for (const client of clients) {
             if (!isFull(client)) {
-              if (!client.isBehind) write(client, beat)
+              if (!client.isBehind && client.position === newest) write(client, beat)
               continue
             }
-            client.stalledBeats += 1
+            const { writableLength } = client.socket
+            client.stalledBeats = writableLength < client.waitingBytes ? 0 : client.stalledBeats + 1
+            client.waitingBytes = writableLength
             if (client.stalledBeats > maxStalledBeats) client.socket.destroy()
           }
         }

@@ -87,7 +87,7 @@ layer(TestPostgres.layer([], { maxConnections: 2 }), { excludeTestServices: true
         yield* startNode({
           data: join(folder, "data"),
           listen: "127.0.0.1:0",
-          environment: { DATABASE_URL: through.href, RAT_RUN_SLOTS: "1", RAT_QUERY_SLOTS: "1" },
+          environment: { DATABASE_URL: through.href, RAT_RUNNER_SLOTS: "1", RAT_QUERY_SLOTS: "1" },
         })
         assert.isAbove(asked.size, 0)
         yield* Effect.sleep(settleMs)

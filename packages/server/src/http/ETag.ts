@@ -32,7 +32,9 @@ export const withETag =
       if (request.method !== "GET") return yield* app
       const known = request.headers["if-none-match"]
       const ahead = cache._tag === "None" ? null : cache.value.ahead(request)
-      if (cache._tag === "Some" && ahead !== null && request.headers["cache-control"] !== "no-cache") {
+      // `fetch` says no-cache by itself when its caller gives a tag; who gives one wants to know whether it still holds.
+      const isWanted = known !== undefined || request.headers["cache-control"] !== "no-cache"
+      if (cache._tag === "Some" && ahead !== null && isWanted) {
         const kept = yield* cache.value.find(ahead)
         if (kept !== null) {
           const isKnown = matchesTag(known, kept.tag)

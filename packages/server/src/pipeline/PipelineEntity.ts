@@ -16,7 +16,6 @@ export const actorPatience = Duration.seconds(10)
 export const noControl = new RoleUnavailable({
   role: "control",
   reason: `nobody answered within ${Duration.toSeconds(actorPatience)} s.`,
-  isUnsure: true,
 })
 
 /**

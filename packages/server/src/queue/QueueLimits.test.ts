@@ -99,6 +99,49 @@ layer(
     }),
   )
 
+  it.effect("wait for what another node is just adding to the namespace, and count it", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const namespace = yield* newNamespace
+      const other = Effect.gen(function* () {
+        yield* sql`select * from run_pending(array[${namespace}], null)`
+        yield* sql`
+          insert into run (id, kind, namespace, trigger)
+          select gen_random_uuid(), 'noop', ${namespace}, 'other' from generate_series(1, 40)`
+        // The answer of the one who came meanwhile must not be there yet.
+        yield* Effect.sleep(200)
+      }).pipe(sql.withTransaction)
+      const [, refused] = yield* Effect.all(
+        [other, Effect.andThen(Effect.sleep(50), Effect.flip(submitTo(namespace)))],
+        { concurrency: 2 },
+      )
+      assert.deepInclude(refused, { _tag: "QueueFull", scope: "namespace", limit: 40 })
+    }),
+  )
+
+  it.effect("of running runs wait for the claim of another node, and count it", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const runs = yield* RunRepository
+      const namespace = yield* newNamespace
+      yield* (yield* LimitRepository).set(namespace, { max_running: 3 })
+      yield* Effect.replicateEffect(submitTo(namespace), 8)
+      const other = Effect.gen(function* () {
+        const claimed = yield* sql`select turn from run_claim('other', 2, 0, 10, 1000)`
+        assert.lengthOf(claimed, 2)
+        yield* Effect.sleep(200)
+      }).pipe(sql.withTransaction)
+      const mine = Effect.gen(function* () {
+        yield* Effect.sleep(50)
+        // They go before those that the other one holds.
+        yield* Effect.replicateEffect(submitTo(namespace, { priority: 1 }), 3)
+        return yield* runs.claim("mine", 5)
+      })
+      const [, claimed] = yield* Effect.all([other, mine], { concurrency: 2 })
+      assert.lengthOf(claimed, 1)
+    }),
+  )
+
   it.effect("of a namespace and of a pipeline can differ from the settings, and go back to them", () =>
     Effect.gen(function* () {
       const namespace = yield* newNamespace

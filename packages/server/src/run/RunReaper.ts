@@ -27,7 +27,7 @@ const make = Effect.gen(function* () {
     Effect.catchCause(effect, (cause) => Effect.as(Effect.logWarning(`The reaper could not ${what}`, cause), fallback))
 
   const leases = Effect.gen(function* () {
-    const due = yield* surely("look for lost leases", null, runs.nextExpiryMs)
+    const due = yield* surely("look for lost leases", 1000, runs.nextExpiryMs)
     const longest = settings.leaseSeconds * 1000
     if (due !== 0) return yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
     const expired = yield* surely("take back lost leases", 0, runs.expireLeases())

@@ -28,6 +28,10 @@ begin
         exit;
       end if;
       perform catalog_end_ref(r.id);
+    elsif exists (select from catalog_commit k where k.run_id = p_run_id and k.ref_id = 0) then
+      -- The run has been published, and its branch ended with that: nobody would end another one.
+      return query select 'refused', p_name, null, null, null::bigint, null::timestamptz, null::timestamptz, null::bigint;
+      return;
     end if;
 
     if p_from = 'main' then

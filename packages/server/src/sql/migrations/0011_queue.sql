@@ -135,9 +135,10 @@ language sql stable as $$
   )
   select
     w.namespace, coalesce(l.weight, 1),
-    greatest(coalesce(s.got, 0), c.at - case when s.is_owed then 10 / coalesce(l.weight, 1) else 0 end)
+    greatest(
+      coalesce(s.got, 0),
+      (select k.at from queue_clock k) - case when s.is_owed then 10 / coalesce(l.weight, 1) else 0 end)
   from waiting w
-  cross join queue_clock c
   left join namespace_limit l on l.namespace = w.namespace
   left join queue_share s on s.namespace = w.namespace
   where w.namespace is not null
@@ -150,118 +151,138 @@ $$;
 create function run_claim(
   p_node text, p_free integer, p_ahead integer, p_lease_seconds integer, p_max_running integer)
 returns table (turn integer, run run)
-language plpgsql as $$
+language plpgsql
+-- The plans are kept, and must be right for a queue of any length whatever they were made for.
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
 declare
   v_now timestamptz;
-  v_nodes integer;
+  v_nodes integer := 1;
+  v_ids uuid[];
+  v_picked uuid[];
+  v_state jsonb;
 begin
   if not exists (select from run_queue) then
     return;
   end if;
   perform pg_advisory_xact_lock(7245012);
   v_now := clock_timestamp();
-  select greatest(1, count(*))::integer into v_nodes from node n where 'runner' = any (n.roles);
-  return query
-    with recursive active as (
-      select r.namespace, r.concurrency_key, count(*)::integer as runs
-      from run r
-      where r.status = 'running'
-      group by r.namespace, r.concurrency_key
-    ),
-    waiting as materialized (select * from queue_waiting()),
-    present as (
+  if p_ahead > 0 then
+    select greatest(1, count(*))::integer into v_nodes from node n where 'runner' = any (n.roles);
+  end if;
+
+  with recursive active as materialized (
+    select r.namespace, r.concurrency_key, count(*)::integer as runs
+    from run r
+    where r.status = 'running'
+    group by r.namespace, r.concurrency_key
+  ),
+  waiting as materialized (select * from queue_waiting()),
+  present as (
+    select
+      n.namespace, w.weight, w.got, coalesce(a.runs, 0) as held,
+      coalesce(l.max_running, p_max_running) as max_running,
+      coalesce(l.weight, 1) / sum(coalesce(l.weight, 1)) over ()
+        * (p_free + p_ahead + sum(coalesce(a.runs, 0)) over ()) as share
+    from (select w.namespace from waiting w union select a.namespace from active a) n
+    left join waiting w on w.namespace = n.namespace
+    left join (
+      select a.namespace, sum(a.runs)::integer as runs from active a group by a.namespace
+    ) a on a.namespace = n.namespace
+    left join namespace_limit l on l.namespace = n.namespace
+  ),
+  lane (namespace, concurrency_key) as (
+    (select q.namespace, q.concurrency_key
+     from run_queue q
+     order by q.namespace, q.concurrency_key
+     limit 1)
+    union all
+    select after.namespace, after.concurrency_key
+    from lane l
+    cross join lateral (
+      select q.namespace, q.concurrency_key
+      from run_queue q
+      where (q.namespace, q.concurrency_key) > (l.namespace, l.concurrency_key)
+      order by q.namespace, q.concurrency_key
+      limit 1) after
+  ),
+  -- The first runs of each lane that nothing but their number keeps from starting.
+  startable as (
+    select l.namespace, f.run_id, f.priority
+    from lane l
+    left join active a on a.namespace = l.namespace and a.concurrency_key = l.concurrency_key
+    cross join lateral (
       select
-        n.namespace, w.weight, w.got, coalesce(a.runs, 0) as held, w.namespace is not null as is_waiting,
-        coalesce(l.max_running, p_max_running) as max_running,
-        coalesce(l.weight, 1) / sum(coalesce(l.weight, 1)) over ()
-          * (p_free + p_ahead + sum(coalesce(a.runs, 0)) over ()) as share
-      from (select w.namespace from waiting w union select a.namespace from active a) n
-      left join waiting w on w.namespace = n.namespace
-      left join (
-        select a.namespace, sum(a.runs)::integer as runs from active a group by a.namespace
-      ) a on a.namespace = n.namespace
-      left join namespace_limit l on l.namespace = n.namespace
-    ),
-    lane (namespace, concurrency_key) as (
-      (select q.namespace, q.concurrency_key
-       from run_queue q
-       order by q.namespace, q.concurrency_key
-       limit 1)
-      union all
-      select after.namespace, after.concurrency_key
-      from lane l
-      cross join lateral (
-        select q.namespace, q.concurrency_key
-        from run_queue q
-        where (q.namespace, q.concurrency_key) > (l.namespace, l.concurrency_key)
-        order by q.namespace, q.concurrency_key
-        limit 1) after
-    ),
-    -- The first runs of each lane that nothing but their number keeps from starting.
-    startable as (
-      select l.namespace, f.run_id, f.priority, f.has_room
-      from lane l
-      left join active a on a.namespace = l.namespace and a.concurrency_key = l.concurrency_key
-      cross join lateral (
+        q.run_id, q.priority,
+        l.concurrency_key = ''
+          or bool_and(coalesce(a.runs, 0) + q.place <= q.concurrency_limit) over (order by q.place) as has_room
+      from (
         select
-          q.run_id, q.priority,
-          l.concurrency_key = ''
-            or bool_and(coalesce(a.runs, 0) + q.place <= q.concurrency_limit) over (order by q.place) as has_room
-        from (
-          select
-            q.run_id, q.priority, q.concurrency_limit,
-            row_number() over (order by q.priority desc, q.run_id) as place
-          from run_queue q
-          where q.namespace = l.namespace and q.concurrency_key = l.concurrency_key
-            and (q.eligible_at is null or q.eligible_at <= v_now)
-            and (
-              q.pipeline_id is null
-              or (
-                not exists (select from run b where b.status = 'running' and b.pipeline_id = q.pipeline_id)
-                and q.run_id = (
-                  select o.run_id
-                  from run_queue o
-                  where o.pipeline_id = q.pipeline_id and (o.eligible_at is null or o.eligible_at <= v_now)
-                  order by o.priority desc, o.run_id
-                  limit 1)
-              )
+          q.run_id, q.priority, q.concurrency_limit,
+          row_number() over (order by q.priority desc, q.run_id) as place
+        from run_queue q
+        where q.namespace = l.namespace and q.concurrency_key = l.concurrency_key
+          and (q.eligible_at is null or q.eligible_at <= v_now)
+          and (
+            q.pipeline_id is null
+            or (
+              not exists (select from run b where b.status = 'running' and b.pipeline_id = q.pipeline_id)
+              and q.run_id = (
+                select o.run_id
+                from run_queue o
+                where o.pipeline_id = q.pipeline_id and (o.eligible_at is null or o.eligible_at <= v_now)
+                order by o.priority desc, o.run_id
+                limit 1)
             )
-          order by q.priority desc, q.run_id
-          limit p_free + p_ahead * v_nodes + 1
-        ) q
-      ) f
-      where f.has_room
-    ),
-    placed as (
-      select s.namespace, s.run_id, row_number() over (partition by s.namespace order by s.priority desc, s.run_id) as place
-      from startable s
-    ),
-    candidate as materialized (
-      select
-        p.namespace, p.run_id, n.held, n.weight, n.got, p.place,
-        -- Who holds its share of the slots already comes after those who do not.
-        n.held + p.place - 1 >= n.share as is_over,
-        n.got + p.place / n.weight as tag
-      from placed p
-      join present n on n.namespace = p.namespace
-      where p.place <= n.max_running - n.held
-    ),
-    picked as materialized (
-      select c.run_id, c.namespace, row_number() over (order by c.is_over, c.tag, c.run_id)::integer as turn, c.tag - 1 / c.weight as begun
-      from candidate c
-      order by c.is_over, c.tag, c.run_id
-      limit p_free + least(p_ahead, greatest(0, ((select count(*) from candidate) - p_free) / v_nodes))
-    ),
-    free as (
-      -- Row by row, by key. One that somebody cancels in this moment is left out.
-      select p.turn, p.run_id, p.namespace, p.begun
-      from picked p
-      cross join lateral (
-        select r.status from run r where r.id = p.run_id offset 0 for no key update skip locked
-      ) r
-      where r.status = 'queued'
-    ),
-    claimed as (
+          )
+        order by q.priority desc, q.run_id
+        limit p_free + p_ahead * v_nodes + 1
+      ) q
+    ) f
+    where f.has_room
+  ),
+  placed as (
+    select s.namespace, s.run_id, row_number() over (partition by s.namespace order by s.priority desc, s.run_id) as place
+    from startable s
+  ),
+  candidate as materialized (
+    select
+      p.namespace, p.run_id, n.weight, n.got,
+      -- Who holds its share of the slots already comes after those who do not.
+      n.held + p.place - 1 >= n.share as is_over,
+      n.got + p.place / n.weight as tag
+    from placed p
+    join present n on n.namespace = p.namespace
+    where p.place <= n.max_running - n.held
+  ),
+  picked as (
+    select c.run_id, row_number() over (order by c.is_over, c.tag, c.run_id) as turn
+    from candidate c
+    order by c.is_over, c.tag, c.run_id
+    limit p_free + least(p_ahead, greatest(0, ((select count(*) from candidate) - p_free) / v_nodes))
+  )
+  select
+    (select array_agg(p.run_id order by p.turn) from picked p),
+    (select jsonb_object_agg(n.namespace, n.state)
+     from (
+       select c.namespace, jsonb_build_object('weight', min(c.weight), 'got', min(c.got), 'all', count(*)) as state
+       from candidate c
+       group by c.namespace) n)
+  into v_picked, v_state;
+  if v_picked is null then
+    return;
+  end if;
+
+  -- One that somebody cancels in this moment is left out.
+  select array_agg(r.id) into v_ids
+  from (
+    select r.id
+    from run r
+    where r.id = any (v_picked) and r.status = 'queued'
+    for no key update skip locked) r;
+
+  return query
+    with claimed as (
       update run r
       set status = 'running',
           attempt = r.attempt + 1,
@@ -275,29 +296,33 @@ begin
           phase = null,
           branch = case when r.kind = 'pipeline' then 'run-' || r.id end,
           started_at = coalesce(r.started_at, v_now)
-      from free f
-      where r.id = f.run_id
-      returning f.turn, f.begun, r
+      where r.id = any (v_ids)
+      returning r
+    ),
+    started as (
+      select (c.r).namespace as name, count(*) as runs from claimed c group by (c.r).namespace
     ),
     charged as (
       insert into queue_share as s (namespace, got, is_owed)
       select
-        c.namespace,
-        max(c.got) + count(f.run_id) / max(c.weight),
-        count(*) > count(f.run_id)
-      from candidate c
-      left join free f on f.run_id = c.run_id
-      group by c.namespace
+        n.name,
+        (n.state ->> 'got')::float8 + coalesce(b.runs, 0) / (n.state ->> 'weight')::float8,
+        (n.state ->> 'all')::integer > coalesce(b.runs, 0)
+      from jsonb_each(v_state) n (name, state)
+      left join started b on b.name = n.name
       on conflict (namespace) do update
       set got = excluded.got, is_owed = excluded.is_owed
       where (s.got, s.is_owed) is distinct from (excluded.got, excluded.is_owed)
     ),
     moved as (
       update queue_clock k
-      set at = (select max(f.begun) from free f)
-      where k.at < (select max(f.begun) from free f)
+      set at = b.newest
+      from (
+        select max((v_state -> b.name ->> 'got')::float8 + (b.runs - 1) / (v_state -> b.name ->> 'weight')::float8) as newest
+        from started b) b
+      where k.at < b.newest
     )
-    select c.turn, c.r
+    select array_position(v_picked, (c.r).id), c.r
     from claimed c
-    order by c.turn;
+    order by 1;
 end $$;
