@@ -9,7 +9,6 @@ import {
   Layer,
   Option,
   Queue,
-  Result,
   Schedule,
   Schema,
   type Scope,
@@ -182,12 +181,15 @@ export const outbound = Effect.fnUntraced(function* (
       orElse: () => Effect.fail(late("probe", policy.deadline)),
     })
     const ask = Effect.gen(function* () {
-      yield* Effect.sleep(circuit.waitMs(yield* Clock.currentTimeMillis))
-      const admission = circuit.startProbe(yield* Clock.currentTimeMillis)
-      if (admission === undefined) return
-      const answer = yield* Effect.result(probe)
-      if (Result.isSuccess(answer)) circuit.succeed(admission)
-      else circuit.fail(admission, yield* Clock.currentTimeMillis, sentenceOf(answer.failure))
+      while (circuit.state !== "closed") {
+        // A millisecond more, because timers come a fraction of one too early.
+        yield* Effect.sleep(circuit.waitMs(yield* Clock.currentTimeMillis) + 1)
+        const admission = circuit.startProbe(yield* Clock.currentTimeMillis)
+        if (admission === undefined) continue
+        const answer = yield* Effect.exit(probe)
+        if (Exit.isSuccess(answer)) circuit.succeed(admission)
+        else circuit.fail(admission, yield* Clock.currentTimeMillis, sentenceOf(Cause.squash(answer.cause)))
+      }
     })
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Queue.take(opened), ask)))
   }

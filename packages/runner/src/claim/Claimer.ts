@@ -139,9 +139,11 @@ export const claimRuns = Effect.gen(function* () {
         if (index >= 0) ahead.splice(index, 1)
       })
     })
+    let hasBegun = false
     const program = Effect.gen(function* () {
       if (!holdsSlot) yield* Effect.timeoutOption(turn, aheadWait)
-      if (holdsSlot) return yield* runProgram(attempt)
+      hasBegun = holdsSlot
+      if (hasBegun) return yield* runProgram(attempt)
       // Runs take longer than it seemed. The next ones show when they are quick again.
       averageHeldMs = Number.POSITIVE_INFINITY
       yield* untilReached(control.Release({ lease }))
@@ -155,14 +157,14 @@ export const claimRuns = Effect.gen(function* () {
         Effect.catchTag("ControlUnreachable", () => Effect.logWarning("Control could not be told that a run stopped")),
       )
     } else if (work.stop === "drained") {
-      log.add("info", "The node stops: the run goes on elsewhere")
+      if (hasBegun) log.add("info", "The node stops: the run goes on elsewhere")
       const handOver = new HandOver({
         phase: attempt.clock.current(),
         phases: attempt.clock.timings(),
         logs: log.rest(),
         checkpoint: attempt.progress?.checkpoint() ?? null,
       })
-      yield* untilReached(control.Release({ lease, handOver })).pipe(
+      yield* untilReached(control.Release({ lease, ...(hasBegun ? { handOver } : {}) })).pipe(
         Effect.timeoutOption(handOverPatience),
         Effect.catchTag("ControlUnreachable", () => Effect.succeedNone),
         Effect.tap((told) =>
@@ -220,24 +222,27 @@ export const claimRuns = Effect.gen(function* () {
     if (work.stop !== undefined) yield* stop(runId, work.stop)
   })
 
-  const claim = Effect.gen(function* () {
-    yield* go.await
-    const room = averageHeldMs < quickMs ? config.slots * aheadPerSlot - ahead.length : 0
-    const limit = Math.min(free + room, config.slots * inHandPerSlot - active.size)
-    if (!mayHaveWork || limit <= 0) {
-      go.closeUnsafe()
-      return
-    }
-    // Before asking: a wake that comes while control looks must not be lost.
-    mayHaveWork = false
-    const claimed = yield* control.Claim({
-      node: config.node,
-      limit,
-      ahead: limit - Math.min(limit, Math.max(0, free)),
-    })
-    if (claimed.length === limit) look()
-    yield* Effect.forEach(claimed, start, { discard: true })
-  }).pipe(
+  // What has been asked for is begun, also by a node that is about to stop: it gives it back then.
+  const claim = Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      yield* restore(go.await)
+      const room = averageHeldMs < quickMs ? config.slots * aheadPerSlot - ahead.length : 0
+      const limit = Math.min(free + room, config.slots * inHandPerSlot - active.size)
+      if (!mayHaveWork || limit <= 0) {
+        go.closeUnsafe()
+        return
+      }
+      // Before asking: a wake that comes while control looks must not be lost.
+      mayHaveWork = false
+      const claimed = yield* control.Claim({
+        node: config.node,
+        limit,
+        ahead: limit - Math.min(limit, Math.max(0, free)),
+      })
+      if (claimed.length === limit) look()
+      yield* Effect.forEach(claimed, start, { discard: true })
+    }),
+  ).pipe(
     Effect.catchCause((cause) => Effect.andThen(Effect.sync(look), Effect.failCause(cause))),
     Effect.forever,
     Effect.tapCause((cause) => Effect.logWarning("Runs could not be claimed", cause)),

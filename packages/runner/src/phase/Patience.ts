@@ -95,6 +95,8 @@ export const patientLakehouse = Effect.fnUntraced(function* ({ patiently }: Pati
       ObjectStore.of({
         ...store,
         localPath: (...args) => patiently(store.localPath(...args)),
+        get: (...args) => patiently(store.get(...args)),
+        put: (...args) => (args[2]?.ifAbsent === true ? store.put(...args) : patiently(store.put(...args))),
         // A disk that could not keep a file may have lost what it was given: the attempt ends, and the next one writes anew.
         putFile: (...args) => (store.kind === "file" ? store.putFile(...args) : patiently(store.putFile(...args))),
       }),

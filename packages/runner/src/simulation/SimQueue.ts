@@ -43,6 +43,9 @@ export class SimQueue {
   takenBack = 0
   refused = 0
 
+  /** What did not hold, the first of it: an attempt to whom it is told would only take it for an outage. */
+  problem: Error | null = null
+
   constructor(limits: SimLimits) {
     this.limits = limits
   }
@@ -63,8 +66,17 @@ export class SimQueue {
     this.runs.set(id, { id, key, amount, ...zero, status: "queued", token: 0n, owner: null, endedBy: null })
   }
 
+  #must(rule: () => void): void {
+    try {
+      rule()
+    } catch (error) {
+      this.problem ??= error as Error
+    }
+  }
+
   #move(run: SimRun, to: RunStatus): void {
-    assert.ok(canMove(run.status, to), `run ${run.id}: ${run.status} -> ${to}`)
+    const from = run.status
+    this.#must(() => assert.ok(canMove(from, to), `run ${run.id}: ${from} -> ${to}`))
     run.status = to
     if (to !== "running") run.owner = null
   }
@@ -179,8 +191,12 @@ export class SimQueue {
     return held.length
   }
 
-  /** What must hold at every moment, whatever happened. */
+  /** What must hold at every moment, whatever happened; `problem` says what did not. */
   check(): void {
+    this.#must(() => this.#invariants())
+  }
+
+  #invariants(): void {
     let published = 0
     const running = new Set<string>()
     for (const run of this.runs.values()) {

@@ -136,6 +136,11 @@ const world = (seed: string) =>
       yield* wake
     })
 
+    const check = Effect.sync(() => {
+      queue.check()
+      if (queue.problem !== null) throw queue.problem
+    })
+
     const act = Effect.gen(function* () {
       const alive = Array.from(nodes.values())
       const node = yield* pick(alive)
@@ -190,9 +195,9 @@ const world = (seed: string) =>
     yield* start
     for (let step = 0; step < steps; step++) {
       yield* act
-      queue.check()
+      yield* check
       yield* TestClock.adjust((yield* Random.next) < 0.8 ? yield* dice(200) : yield* dice(8_000))
-      queue.check()
+      yield* check
     }
 
     // All is well again. What is left has to end.
@@ -206,7 +211,7 @@ const world = (seed: string) =>
       [],
       "runs that did not end although everything was well for ten minutes",
     )
-    queue.check()
+    yield* check
     return {
       seed,
       steps,

@@ -13,8 +13,8 @@ export const hasNext = (sql: SqlClient.SqlClient, alias: "e" | "r") =>
         select from run_queue n
         where n.namespace = ${alias}.namespace and n.concurrency_key = ${alias}.concurrency_key and n.run_id <> ${alias}.id)
     )
-    or exists (
-      select from namespace_limit l
-      join run_queue n on n.namespace = l.namespace
-      where l.namespace = ${alias}.namespace and l.max_running is not null and n.run_id <> ${alias}.id)
+    or (
+      (select l.max_running from namespace_limit l where l.namespace = ${alias}.namespace) is not null
+      and exists (select from run_queue n where n.namespace = ${alias}.namespace and n.run_id <> ${alias}.id)
+    )
   )`)
