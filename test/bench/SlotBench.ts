@@ -115,6 +115,10 @@ export const bench: Bench = async ({ rounds, say }) => {
   }
   const holders = holdersPerRound * rounds
 
+  const [walled, bare] = [await starts("auto", startsPerRound * rounds), await starts("off", startsPerRound * rounds)]
+  spread("slot_cold_start", walled)
+  spread("slot_cold_start_without_wall", bare)
+
   await withPools("auto", (make) =>
     Effect.gen(function* () {
       // As long as there is one that waits: two slots, one holder at a time.
@@ -125,10 +129,11 @@ export const bench: Bench = async ({ rounds, say }) => {
       const busy = yield* make({ name: "busy", size: 1 })
       yield* waits(busy, 20, 0)
       spread("slot_back_to_back", yield* waits(busy, holders, 0), 10)
-      // Every tenth holder's process dies; a spare takes its place.
+      // The holder's process dies, and the spare takes its place. Deaths are as far apart as a spare needs.
+      const restMs = Math.max(1_000, 3 * median(walled))
       const dying = yield* make({ name: "dying", size: 1, spares: 1 })
       yield* waits(dying, 20, 0)
-      yield* Effect.sleep(4_000)
+      yield* Effect.sleep(2_000 + restMs)
       const times: Array<number> = []
       for (let death = 0; death < 2 * rounds; death++) {
         yield* Effect.scoped(
@@ -138,14 +143,11 @@ export const bench: Bench = async ({ rounds, say }) => {
             yield* Effect.ignore(slot.call("noop", null))
           }),
         )
-        times.push(...(yield* waits(dying, 1, 1_500)))
+        times.push(...(yield* waits(dying, 1, restMs)))
       }
       spread("slot_after_a_death", times, 10)
     }),
   )
-  const [walled, bare] = [await starts("auto", startsPerRound * rounds), await starts("off", startsPerRound * rounds)]
-  spread("slot_cold_start", walled)
-  spread("slot_cold_start_without_wall", bare)
   results.push({ name: "slot_wall_costs", value: median(walled) - median(bare), unit: "ms" })
   return results
 }

@@ -25,6 +25,13 @@ export interface Stage {
 /** From the shorter to the longer one, in milliseconds. */
 const spread = (length: number, least: number, most: number) => Math.round(least + length * (most - least))
 
+/** Exit code of a command that Ctrl-C or SIGTERM ended before it did anything. */
+const interrupted = 130
+const startingMs = 60_000
+
+/** Between two acts on Postgres: what recovers all the time is never seen at work. */
+const postgresRestMs = 4_000
+
 /** What a store that is not well does: every third request, each time in another way. */
 const troubles: ReadonlyArray<Fault> = [
   { status: 503, code: "SlowDown" },
@@ -53,6 +60,15 @@ export const openStage = (cluster: Cluster): Stage => {
     losses.push({ node: node.name, pid: node.pid(), how, at: Date.now() })
 
   type OnNode = (node: ClusterNode, length: number) => Promise<void>
+  /** At most half of the nodes are away at the same time: others have to be there to take over. */
+  const away = new Set<string>()
+  const leaving =
+    (act: OnNode): OnNode =>
+    async (node, length) => {
+      away.add(node.name)
+      await act(node, length).finally(() => away.delete(node.name))
+    }
+  const mayLeave = () => (away.size + 1) * 2 <= cluster.nodes.length || cluster.nodes.length === 1
   const onNode =
     (act: OnNode, isFit: (node: ClusterNode) => boolean = () => true) =>
     ({ act: name, length, target }: Card): string | null => {
@@ -71,16 +87,18 @@ export const openStage = (cluster: Cluster): Stage => {
     if (isPostgresBusy) return null
     isPostgresBusy = true
     background(
-      act(card.length).finally(() => {
-        isPostgresBusy = false
-      }),
+      act(card.length)
+        .then(() => delay(postgresRestMs))
+        .finally(() => {
+          isPostgresBusy = false
+        }),
       card.act,
     )
     return "Postgres"
   }
 
   const onStore = (act: (length: number) => Promise<void>) => (card: Card) => {
-    if (isStoreBusy || cluster.store.kind === "folder") return null
+    if (isStoreBusy || !hasFarStore()) return null
     isStoreBusy = true
     background(
       act(card.length).finally(() => {
@@ -107,32 +125,50 @@ export const openStage = (cluster: Cluster): Stage => {
     make: (length: number) => Parameters<Cluster["setWeather"]>[1],
     longestMs: number,
   ) =>
-    onNode(async (node, length) => {
-      set(node, make(length))
-      await delay(spread(length, 500, longestMs))
-      set(node, { kind: "clear" })
-    })
+    onNode(
+      async (node, length) => {
+        set(node, make(length))
+        await delay(spread(length, 500, longestMs))
+        set(node, { kind: "clear" })
+      },
+      () => set === cluster.setWeather || hasFarStore(),
+    )
+  /** A folder is never far away. */
+  const hasFarStore = () => cluster.store.kind !== "folder"
   const storeWeather: Cluster["setWeather"] = (node, kind) => cluster.store.setWeather(node.name, kind)
 
   const acts: Readonly<Record<Act, (card: Card) => string | null>> = {
-    "kill a node": onNode(async (node, length) => {
-      lose(node, "killed")
-      await node.kill()
-      await delay(spread(length, 100, 8_000))
-      await node.start()
-    }),
-    "pause a node": onNode(async (node, length) => {
-      lose(node, "paused")
-      node.pause()
-      await delay(spread(length, 300, 12_000))
-      node.resume()
-    }),
-    "drain a node": onNode(async (node, length) => {
-      const code = await node.stop()
-      if (code !== 0) complaints.push(`node ${node.name} was asked to stop and ended with ${code}`)
-      await delay(spread(length, 0, 3_000))
-      await node.start()
-    }),
+    "kill a node": onNode(
+      leaving(async (node, length) => {
+        lose(node, "killed")
+        await node.kill()
+        await delay(spread(length, 100, 8_000))
+        await node.start()
+      }),
+      mayLeave,
+    ),
+    "pause a node": onNode(
+      leaving(async (node, length) => {
+        lose(node, "paused")
+        node.pause()
+        await delay(spread(length, 300, 12_000))
+        node.resume()
+      }),
+      mayLeave,
+    ),
+    "drain a node": onNode(
+      leaving(async (node, length) => {
+        const age = Date.now() - node.lives.at(-1)!.startedAt
+        const code = await node.stop()
+        // One that was still starting is interrupted in that.
+        if (code !== 0 && !(code === interrupted && age < startingMs)) {
+          complaints.push(`node ${node.name} was asked to stop and ended with ${code}`)
+        }
+        await delay(spread(length, 0, 3_000))
+        await node.start()
+      }),
+      mayLeave,
+    ),
     "kill a slot": onSlot(async (slot) => signal(slot, "SIGKILL")),
     "pause a slot": onSlot(async (slot, length) => {
       signal(slot, "SIGSTOP")
@@ -160,7 +196,7 @@ export const openStage = (cluster: Cluster): Stage => {
     "cut off Postgres": weather(cluster.setWeather, () => ({ kind: "black hole" }), 12_000),
     "refuse Postgres": weather(cluster.setWeather, () => ({ kind: "refusing" }), 6_000),
     "slow store": weather(storeWeather, (length) => ({ kind: "slow", ms: spread(length, 20, 300) }), 6_000),
-    "reset store": onNode(async (node) => cluster.store.reset(node.name)),
+    "reset store": onNode(async (node) => cluster.store.reset(node.name), hasFarStore),
     "cut off store": weather(storeWeather, () => ({ kind: "black hole" }), 12_000),
     "break store": onStore(async (length) => {
       let nth = 0

@@ -16,7 +16,7 @@ import { checkTables } from "./check/TableChecks.ts"
 import { type Act, deal } from "./Deck.ts"
 import { makeDice } from "./Dice.ts"
 import { type LedgerWriter, openLedger } from "./Ledger.ts"
-import { measureRecovery, type Recovery } from "./Recovery.ts"
+import { measureRecovery, summarise, type Times } from "./Recovery.ts"
 
 export interface ChaosOptions {
   readonly seed: number
@@ -48,8 +48,10 @@ export interface ChaosReport {
   readonly runs: Readonly<Record<string, number>>
   readonly acts: Readonly<Record<string, number>>
   readonly attempts: { readonly lost: number; readonly failed: number }
-  /** By how a node was lost. */
-  readonly recovery: Readonly<Record<string, Recovery>>
+  /** Of runs that a node held when it was lost, until they went on with another attempt, by how it was lost. */
+  readonly recovery: Readonly<Record<string, Times>>
+  /** From a client's first try until a run was accepted. */
+  readonly acceptance: Times
   /** Answers that clients got: `ok`, `none`, or the HTTP status of an error. */
   readonly answers: Readonly<Record<string, number>>
   readonly seconds: number
@@ -187,6 +189,7 @@ export const runChaos = async (options: ChaosOptions): Promise<ChaosReport> => {
       acts: count(acts),
       attempts: { lost: attempts.lost ?? 0, failed: attempts.failed ?? 0 },
       recovery,
+      acceptance: summarise(ledger.waits),
       answers: Object.fromEntries(ledger.answers),
       seconds: Math.round((performance.now() - started) / 1000),
       memory_bytes: memory,

@@ -18,6 +18,8 @@ export interface Ledger {
   readonly ends: ReadonlyMap<string, string>
   /** Uploads by the name that is in them. */
   readonly uploads: ReadonlyMap<string, Upload>
+  /** How long each acceptance took from the first try, in milliseconds. */
+  readonly waits: ReadonlyArray<number>
   readonly complaints: ReadonlyArray<string>
   /** Answers by kind: `202`, `429`, `503`, `none`. */
   readonly answers: ReadonlyMap<string, number>
@@ -42,6 +44,8 @@ export const openLedger = (logs: string) => {
   const file = join(logs, "ledger.jsonl")
   const accepted = new Map<string, Accepted>()
   const unsure = new Set<string>()
+  const asked = new Map<string, number>()
+  const waits: Array<number> = []
   const cancelled = new Set<string>()
   const unwanted = new Set<string>()
   const ends = new Map<string, string>()
@@ -55,13 +59,15 @@ export const openLedger = (logs: string) => {
     write({ complaint })
     if (complaints.length < few) complaints.push(complaint)
   }
-  const ledger: Ledger = { accepted, unsure, cancelled, unwanted, ends, uploads, complaints, answers }
+  const ledger: Ledger = { accepted, unsure, cancelled, unwanted, ends, uploads, waits, complaints, answers }
   return {
     ...ledger,
     complain,
     write,
     asked: (key: string) => {
-      if (!accepted.has(key)) unsure.add(key)
+      if (accepted.has(key) || unsure.has(key)) return
+      unsure.add(key)
+      asked.set(key, performance.now())
     },
     accept: (key: string, entry: Accepted, node: string) => {
       const before = accepted.get(key)
@@ -72,6 +78,7 @@ export const openLedger = (logs: string) => {
       unsure.delete(key)
       if (before === undefined) {
         accepted.set(key, entry)
+        waits.push(Math.round(performance.now() - (asked.get(key) ?? performance.now())))
         write({ accepted: entry.run, key, pipeline: entry.pipeline, node })
       }
     },

@@ -1,10 +1,9 @@
 import type { Loss } from "./Acts.ts"
 import type { Database } from "./Database.ts"
 
-/** How long runs lay idle after their runner was gone, in milliseconds. */
-export interface Recovery {
-  /** Runs that were held by a node when it was lost and went on with another attempt. */
-  readonly runs: number
+/** Times in milliseconds. */
+export interface Times {
+  readonly count: number
   readonly p50_ms: number | null
   readonly p99_ms: number | null
   readonly max_ms: number | null
@@ -13,10 +12,10 @@ export interface Recovery {
 const percentile = (sorted: ReadonlyArray<number>, share: number) =>
   sorted.length === 0 ? null : sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)]!
 
-const recoveryOf = (times: ReadonlyArray<number>): Recovery => {
+export const summarise = (times: ReadonlyArray<number>): Times => {
   const sorted = times.toSorted((left, right) => left - right)
   return {
-    runs: sorted.length,
+    count: sorted.length,
     p50_ms: percentile(sorted, 0.5),
     p99_ms: percentile(sorted, 0.99),
     max_ms: sorted.at(-1) ?? null,
@@ -30,7 +29,7 @@ const isOf = (owner: string, pid: number) => owner.split(/[^0-9]+/).includes(Str
 export const measureRecovery = async (
   database: Database,
   losses: ReadonlyArray<Loss>,
-): Promise<Readonly<Record<Loss["how"], Recovery>>> => {
+): Promise<Readonly<Record<Loss["how"], Times>>> => {
   const attempts = await database.rows<{
     readonly owner: string
     readonly from_ms: number
@@ -49,5 +48,5 @@ export const measureRecovery = async (
           .filter(({ owner, from_ms, to_ms }) => isOf(owner, pid) && Number(from_ms) <= at && Number(to_ms) >= at)
           .map(({ next_ms }) => Math.round(Number(next_ms) - at)),
       )
-  return { killed: recoveryOf(times("killed")), paused: recoveryOf(times("paused")) }
+  return { killed: summarise(times("killed")), paused: summarise(times("paused")) }
 }

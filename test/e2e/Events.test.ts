@@ -82,10 +82,10 @@ layer(TestPostgres.layer([], { maxConnections: 2 }), { excludeTestServices: true
             if (!stop.signal.aborted) throw error
           }
         })()
-        yield* Effect.promise(() => writer.namespaces.create({ name: "watched" }))
+        yield* Effect.promise(() => writer.namespaces.create("watched"))
         const total = 40
         for (let n = 1; n <= total; n++) {
-          yield* Effect.promise(() => writer.namespaces.update("watched", { description: `${n}` }))
+          yield* Effect.promise(() => writer.namespaces.update("watched", `${n}`))
           if (n % 10 === 0 && n < total) {
             const next = yield* start(`node${n}`)
             const old = node

@@ -17,11 +17,11 @@ const checks = {
   "attempts began before the one before had ended": `
     select a.run_id, a.attempt, a.outcome, a.ended_at, b.started_at from run_attempt a
     join run_attempt b on b.run_id = a.run_id and b.attempt = a.attempt + 1
-    where b.started_at < a.ended_at or a.outcome not in ('lost', 'failed') or b.fencing_token <= a.fencing_token`,
+    where b.started_at < a.ended_at or a.outcome not in ('lost', 'failed', 'handed_over') or b.fencing_token <= a.fencing_token`,
   "last attempts do not end with their run's status": `
     select r.id, r.status, a.outcome from run r
     join run_attempt a on a.run_id = r.id and a.attempt = r.attempt
-    where a.outcome <> r.status and not (r.status in ('failed', 'cancelled') and a.outcome in ('lost', 'failed'))`,
+    where a.outcome <> r.status and not (r.status in ('failed', 'cancelled') and a.outcome in ('lost', 'failed', 'handed_over'))`,
   "runs succeeded or failed without an attempt": `
     select id, status from run where status in ('succeeded', 'failed') and attempt = 0`,
   "successful runs do not have exactly one commit on main": `

@@ -73,6 +73,8 @@ export class RunOutcome extends Schema.Class<RunOutcome>("rat/domain/RunOutcome"
   landingFileIds: Schema.Array(Schema.String),
   /** The pipeline's description as its code has it; "" when it has none. */
   description: Schema.String,
+  /** Log lines that were not reported yet: a short run needs no report. */
+  logs: addedField(Schema.Array(LogEntry), []),
 }) {}
 
 /** What a run without a table brings: that it happened, and how long its phases took. */

@@ -1,4 +1,4 @@
-import { Context, Duration, Effect, Layer, Redacted, Schedule } from "effect"
+import { Context, Effect, Layer, Redacted, Schedule } from "effect"
 import { explainPostgres, PostgresUnavailable } from "./PostgresErrors.ts"
 import { type PostgresServer, startPostgres, superuser } from "./PostgresServer.ts"
 
@@ -31,20 +31,22 @@ export class EmbeddedPostgres extends Context.Service<
       EmbeddedPostgres,
       Effect.gen(function* () {
         const { folder, isDurable = true } = options
-        const start = Effect.tryPromise({
-          try: () => startPostgres({ folder, isDurable }),
-          catch: (cause) =>
-            cause instanceof PostgresUnavailable
-              ? cause
-              : explainPostgres(folder, cause instanceof Error ? cause.message : String(cause)),
-        }).pipe(Effect.uninterruptible)
+        const start = (port?: number) =>
+          Effect.tryPromise({
+            try: () => startPostgres({ folder, isDurable, ...(port === undefined ? {} : { port }) }),
+            catch: (cause) =>
+              cause instanceof PostgresUnavailable
+                ? cause
+                : explainPostgres(folder, cause instanceof Error ? cause.message : String(cause)),
+          }).pipe(Effect.uninterruptible)
 
-        let server: PostgresServer = yield* Effect.acquireRelease(start, () =>
+        let server: PostgresServer = yield* Effect.acquireRelease(start(), () =>
           // The newest server, which need not be the first.
           Effect.promise(() => server.stop()),
         )
         const { port, password } = server
 
+        let quickDeaths = 0
         const supervise = Effect.gen(function* () {
           const startedAt = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
           yield* Effect.promise(() => server.exited)
@@ -52,9 +54,10 @@ export class EmbeddedPostgres extends Context.Service<
           yield* Effect.logError("The embedded Postgres ended unexpectedly; starting it again").pipe(
             Effect.annotateLogs({ pid: server.pid, duration_ms: livedMs }),
           )
-          // A server that dies at once must not be restarted in a busy loop.
-          if (livedMs < 1000) yield* Effect.sleep(Duration.seconds(1))
-          server = yield* start.pipe(
+          // One that dies again and again at once must not be restarted in a busy loop.
+          quickDeaths = livedMs < 1000 ? quickDeaths + 1 : 0
+          if (quickDeaths > 1) yield* Effect.sleep(Math.min(250 * 2 ** quickDeaths, 10_000))
+          server = yield* start(port).pipe(
             Effect.tapError((error) => Effect.logError(error.message)),
             Effect.retry(restartBackoff),
           )

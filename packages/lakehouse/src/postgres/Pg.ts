@@ -1,12 +1,13 @@
-import { PgClient } from "@effect/sql-pg"
+import { PgClient, PgConnection } from "@effect/sql-pg"
 import { Context, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
+import { untilReconnected } from "../outbound/Backoff.ts"
 import { Outbound } from "../outbound/Outbound.ts"
 import { makeGuardedClient } from "./GuardedClient.ts"
 import { PgConfig } from "./PgConfig.ts"
 import { StatementLimit } from "./PgGuard.ts"
 import { PostgresUnreachable } from "./PostgresErrors.ts"
-import { postgresCode } from "./PostgresOutage.ts"
+import { isPostgresOutage } from "./PostgresOutage.ts"
 
 /** This node's sessions as Postgres sees them. */
 export interface PgSessions {
@@ -17,9 +18,6 @@ export interface PgSessions {
 }
 
 const causeOf = (error: SqlError.SqlError) => error.reason.cause as { code?: string; message?: string } | undefined
-
-/** 57P03: the server is up and says that it is not ready yet. */
-const isStarting = (error: SqlError.SqlError) => postgresCode(error) === "57P03"
 
 const reasonOf = (error: SqlError.SqlError) => {
   const cause = causeOf(error)
@@ -56,7 +54,7 @@ export class Pg extends Context.Service<
       Pg,
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        const { url, maxConnections, applicationName } = yield* PgConfig
+        const { maxConnections, applicationName } = yield* PgConfig
 
         const { policies } = yield* Outbound
         const ping = Effect.timed(sql`select 1`).pipe(
@@ -82,14 +80,6 @@ export class Pg extends Context.Service<
           }),
         )
 
-        yield* ping.pipe(
-          Effect.retry({
-            schedule: Schedule.spaced("200 millis"),
-            times: 25,
-            while: (error) => error.reason._tag === "ConnectionError" || isStarting(error),
-          }),
-          Effect.mapError(unreachable(url)),
-        )
         return Pg.of({ ping, sessions })
       }),
     ).pipe(
@@ -97,14 +87,25 @@ export class Pg extends Context.Service<
         PgClient.layerFrom(
           Effect.gen(function* () {
             const config = yield* PgConfig
-            return yield* makeGuardedClient({
+            const session = {
               ...config,
-              endpoint: addressOf(config.url),
               startupParameters: {
                 statement_timeout: String(Duration.toMillis(config.statementTimeout)),
                 idle_in_transaction_session_timeout: String(Duration.toMillis(config.idleInTransactionTimeout)),
               },
-            }).pipe(Effect.mapError(unreachable(config.url)))
+            }
+            // Not from the pool, whose circuit would tell what it thinks of Postgres instead of what Postgres says.
+            yield* PgConnection.make(session).pipe(
+              Effect.scoped,
+              Effect.retry({
+                schedule: Schedule.upTo(untilReconnected, { duration: config.connectTimeout }),
+                while: isPostgresOutage,
+              }),
+              Effect.mapError(unreachable(config.url)),
+            )
+            return yield* makeGuardedClient({ ...session, endpoint: addressOf(config.url) }).pipe(
+              Effect.mapError(unreachable(config.url)),
+            )
           }),
         ),
       ),

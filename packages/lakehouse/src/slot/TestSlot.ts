@@ -7,6 +7,7 @@ import { SlotError, serveSlot } from "./SlotServer.ts"
 serveSlot(async (limits) => {
   let interrupted = 0
   let isSpoilt = false
+  const kept: Array<Buffer> = []
   return {
     ops: {
       echo: async (value: never) => value,
@@ -43,10 +44,12 @@ serveSlot(async (limits) => {
       },
       exit: async () => process.exit(7),
       abort: async () => process.abort(),
+      keep: async (megabytes: never) => {
+        kept.push(Buffer.alloc(megabytes * 2 ** 20, 1))
+      },
       allocate: async (megabytes: never) => {
-        const kept = Array.from({ length: megabytes / 10 }, () => Buffer.alloc(10 * 2 ** 20, 1))
+        kept.push(...Array.from({ length: megabytes / 10 }, () => Buffer.alloc(10 * 2 ** 20, 1)))
         await setTimeout(60_000)
-        return kept.length
       },
       spin: async (_: never, context) => {
         while (!context.signal.aborted) {

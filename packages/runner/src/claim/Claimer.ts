@@ -1,5 +1,6 @@
 import { type ClaimedRun, HandOver, type RunId } from "@rat/domain"
-import { Cause, Clock, Effect, Exit, Fiber, Latch, Option, Schedule, Scope, Stream } from "effect"
+import { untilReconnected } from "@rat/lakehouse"
+import { Cause, Clock, Effect, Exit, Fiber, Latch, Option, Scope, Stream } from "effect"
 import { untilReached } from "../phase/ControlCall.ts"
 import { makePhaseClock } from "../phase/PhaseClock.ts"
 import { makeRunLog } from "../phase/RunLog.ts"
@@ -11,10 +12,6 @@ import { parentOf } from "./Traceparent.ts"
 
 /** Asks for work now and then even without a signal: a lost one costs a delay, never a run. */
 const safetyTick = "30 seconds"
-/** Control is away: how long to wait before asking again. */
-const reconnect = Schedule.min([Schedule.exponential("100 millis", 2), Schedule.spaced("2 seconds")]).pipe(
-  Schedule.jittered,
-)
 /** Attempts per slot that may be in hand, most of them being published. */
 const inHandPerSlot = 4
 /**
@@ -26,6 +23,8 @@ const quickMs = 20
 const aheadPerSlot = 2
 /** A run that was claimed ahead and gets no slot for this long is given back: another node may have one. */
 const aheadWait = "250 millis"
+/** How long a node that stops waits for the answer to its last claim. */
+const claimGrace = "1 second"
 /** How long a node that stops tries to give a run back. */
 const handOverPatience = "5 seconds"
 /** Weight of the newest run in the average. */
@@ -59,6 +58,7 @@ export const claimRuns = Effect.gen(function* () {
   const earlyCancels = new Set<RunId>()
   const idle = yield* Latch.make(true)
   const go = yield* Latch.make(false)
+  const stopping = yield* Latch.make(false)
   /** Below zero while runs that execute again wait for a slot. */
   let free = config.slots
   /** Runs that were claimed ahead and wait for their turn, oldest first. */
@@ -154,6 +154,7 @@ export const claimRuns = Effect.gen(function* () {
     if (work.stop === "cancelled") {
       log.add("warn", "Run cancelled by user")
       yield* untilReached(control.Stopped({ lease, phases: attempt.clock.timings(), logs: log.rest() })).pipe(
+        Effect.raceFirst(Effect.andThen(stopping.await, Effect.sleep(handOverPatience))),
         Effect.catchTag("ControlUnreachable", () => Effect.logWarning("Control could not be told that a run stopped")),
       )
     } else if (work.stop === "drained") {
@@ -222,32 +223,34 @@ export const claimRuns = Effect.gen(function* () {
     if (work.stop !== undefined) yield* stop(runId, work.stop)
   })
 
-  // What has been asked for is begun, also by a node that is about to stop: it gives it back then.
-  const claim = Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      yield* restore(go.await)
-      const room = averageHeldMs < quickMs ? config.slots * aheadPerSlot - ahead.length : 0
-      const limit = Math.min(free + room, config.slots * inHandPerSlot - active.size)
-      if (!mayHaveWork || limit <= 0) {
-        go.closeUnsafe()
-        return
-      }
-      // Before asking: a wake that comes while control looks must not be lost.
-      mayHaveWork = false
-      const claimed = yield* control.Claim({
-        node: config.node,
-        limit,
-        ahead: limit - Math.min(limit, Math.max(0, free)),
-      })
-      if (claimed.length === limit) look()
-      yield* Effect.forEach(claimed, start, { discard: true })
-    }),
-  ).pipe(
+  // Runs that control has just given are begun in any case, also by a node that stops meanwhile: it hands them over then.
+  const given = Effect.fnUntraced(function* (limit: number) {
+    const ahead = limit - Math.min(limit, Math.max(0, free))
+    const claimed = yield* Effect.raceFirst(
+      Effect.interruptible(control.Claim({ node: config.node, limit, ahead })),
+      Effect.interruptible(Effect.andThen(stopping.await, Effect.delay(Effect.succeed([]), claimGrace))),
+    )
+    yield* Effect.forEach(claimed, start, { discard: true })
+    return claimed.length
+  }, Effect.uninterruptible)
+
+  const claim = Effect.gen(function* () {
+    yield* go.await
+    const room = averageHeldMs < quickMs ? config.slots * aheadPerSlot - ahead.length : 0
+    const limit = Math.min(free + room, config.slots * inHandPerSlot - active.size)
+    if (!mayHaveWork || limit <= 0) {
+      go.closeUnsafe()
+      return
+    }
+    // Before asking: a wake that comes while control looks must not be lost.
+    mayHaveWork = false
+    if ((yield* given(limit)) === limit) look()
+  }).pipe(
     Effect.catchCause((cause) => Effect.andThen(Effect.sync(look), Effect.failCause(cause))),
     Effect.forever,
     Effect.tapCause((cause) => Effect.logWarning("Runs could not be claimed", cause)),
     Effect.sandbox,
-    Effect.retry(reconnect),
+    Effect.retry(untilReconnected),
   )
 
   const signals = control.Signals({ node: config.node }).pipe(
@@ -257,7 +260,7 @@ export const claimRuns = Effect.gen(function* () {
     Effect.forever,
     Effect.tapCause((cause) => Effect.logWarning("Signals of the control role stopped", cause)),
     Effect.sandbox,
-    Effect.retry(reconnect),
+    Effect.retry(untilReconnected),
   )
 
   /** Gives back what did not end in time; what begins to end just now may do so. */
@@ -276,4 +279,5 @@ export const claimRuns = Effect.gen(function* () {
     ),
   )
   yield* Effect.forkScoped(claim)
+  yield* Effect.addFinalizer(() => stopping.open)
 })

@@ -201,6 +201,7 @@ const make = (leaseTime: Duration.Duration) =>
                 Effect.catchTag(["RefNotFound", "SqlError"], Effect.die),
               )
           }
+          entry.logs.push(...outcome.logs)
           yield* finish(entry, { _tag: "Succeeded", outcome })
           ended.set(lease.runId, lease.fencingToken)
           const after = afterwards.get(lease.runId) ?? Effect.void

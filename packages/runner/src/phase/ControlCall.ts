@@ -1,4 +1,5 @@
-import { Effect, Schedule, Schema } from "effect"
+import { untilReconnected } from "@rat/lakehouse"
+import { Effect, Schema } from "effect"
 import type { RpcClientError } from "effect/rpc"
 
 /** The control role could not be reached, or did not manage to answer (its database is away). */
@@ -10,11 +11,8 @@ export class ControlUnreachable extends Schema.TaggedError<ControlUnreachable>()
   }
 }
 
-const backoff = Schedule.min([Schedule.exponential("100 millis", 1.6), Schedule.spaced("2 seconds")]).pipe(
-  Schedule.jittered,
-)
 /** About ten minutes. While control is away nobody else can take the run either; once it is back, a lease that is lost is said to be. */
-const tries = 300
+const tries = 600
 
 /**
  * A call to control that must arrive. Repeating is safe: control guards every change with the lease. Answers (such as a
@@ -32,5 +30,5 @@ export const untilReached = <A, E, R>(
         typeof error === "object" && error !== null && "_tag" in error && error._tag === "RpcClientError",
       (cause) => Effect.fail(new ControlUnreachable({ cause })),
     ),
-    Effect.retry({ schedule: backoff, times: tries, while: (error) => error instanceof ControlUnreachable }),
+    Effect.retry({ schedule: untilReconnected, times: tries, while: (error) => error instanceof ControlUnreachable }),
   ) as Effect.Effect<A, Exclude<E, RpcClientError.RpcClientError> | ControlUnreachable, R>

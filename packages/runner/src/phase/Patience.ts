@@ -1,5 +1,13 @@
-import { Catalog, IcebergTable, isPostgresOutage, ObjectStore, ScanPlanner, StoreUnavailable } from "@rat/lakehouse"
-import { Context, Effect, Schedule } from "effect"
+import {
+  Catalog,
+  IcebergTable,
+  isPostgresOutage,
+  ObjectStore,
+  ScanPlanner,
+  StoreUnavailable,
+  untilReconnected,
+} from "@rat/lakehouse"
+import { Context, Effect } from "effect"
 import { SqlError } from "effect/sql"
 import type { RunLog } from "./RunLog.ts"
 
@@ -11,10 +19,6 @@ export const isOutage = (error: unknown): boolean =>
   error instanceof StoreUnavailable
     ? error.isOutage === true
     : SqlError.isSqlError(error) && (isPostgresOutage(error) || contention.has(error.reason._tag))
-
-const pauses = Schedule.min([Schedule.exponential("50 millis", 1.6), Schedule.spaced("2 seconds")]).pipe(
-  Schedule.jittered,
-)
 
 export interface Patience {
   /**
@@ -43,7 +47,7 @@ export const makePatience = (log: Pick<RunLog, "add">): Patience => {
           log.add("warn", `${what} The run waits for it.`)
         }),
       )
-      return Effect.retry(told, { schedule: pauses, while: isOutage }).pipe(
+      return Effect.retry(told, { schedule: untilReconnected, while: isOutage }).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
             if (!waits || --waiting > 0) return
@@ -95,8 +99,6 @@ export const patientLakehouse = Effect.fnUntraced(function* ({ patiently }: Pati
       ObjectStore.of({
         ...store,
         localPath: (...args) => patiently(store.localPath(...args)),
-        get: (...args) => patiently(store.get(...args)),
-        put: (...args) => (args[2]?.ifAbsent === true ? store.put(...args) : patiently(store.put(...args))),
         // A disk that could not keep a file may have lost what it was given: the attempt ends, and the next one writes anew.
         putFile: (...args) => (store.kind === "file" ? store.putFile(...args) : patiently(store.putFile(...args))),
       }),

@@ -19,13 +19,13 @@ export const publish = Effect.fn("Publish.publish")(function* (run: ActiveRun, r
   const control = yield* RunControl
   run.log.add("info", `Merging branch '${run.branch}' to main`)
   run.progress.spare()
-  yield* run.log.flush
+  const logs = yield* run.log.take
   yield* untilReached(
     Effect.suspend(() =>
       control.Succeed({
         lease: run.claimed.lease,
-        outcome: new RunOutcome({ ...ready, branch: run.branch, phases: run.clock.timings() }),
+        outcome: new RunOutcome({ ...ready, branch: run.branch, phases: run.clock.timings(), logs }),
       }),
     ),
-  )
+  ).pipe(Effect.tapError(() => Effect.sync(run.log.putBack)))
 })

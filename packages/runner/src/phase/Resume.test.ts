@@ -178,6 +178,48 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
       }),
     )
 
+    it.effect(
+      "executes again after a conflict with the files of the first round and the watermark of what main is now",
+      () =>
+        Effect.gen(function* () {
+          const control = yield* TestControl
+          const pipeline = loading("conflicting")
+          yield* begun(pipeline)
+          const runId = yield* control.submit(pipeline)
+          const replaced = control.run({
+            name: pipeline.name,
+            files: { "pipeline.sql": "select 100::bigint as id, 'hand' as seen" },
+          })
+          const kill = Effect.gen(function* () {
+            // In the second round, when that is reported.
+            yield* reported
+            yield* control.expire(runId)
+            yield* Effect.never
+          })
+          control.beforePublish(
+            runId,
+            Effect.gen(function* () {
+              succeeded(yield* replaced)
+              yield* control.upload(pipeline.name, "c.csv", "id\n4\n")
+              control.beforePublish(runId, kill)
+            }),
+          )
+          const outcome = succeeded(yield* control.end(runId))
+          assert.deepStrictEqual(outcome.landingFileIds, ["a.csv", "b.csv"])
+          assert.deepStrictEqual(
+            outcome.phases.map(({ name }) => name),
+            ["branch", "resolve"],
+          )
+          assert.strictEqual(yield* commitsOf(runId), 1)
+          assert.deepStrictEqual(yield* rowsOf("bronze.conflicting", "id, seen"), [
+            ["1", "100"],
+            ["2", "100"],
+            ["3", "100"],
+            ["100", "hand"],
+          ])
+        }),
+    )
+
     it.effect("a checkpoint of a version that this node does not know begins anew", () =>
       Effect.sync(() => {
         assert.isNull(decodeCheckpoint({ version: 2, branch: "run-x", steps: [] }))

@@ -21,6 +21,13 @@ export interface RunLog {
   readonly spareCheckpoint: () => void
   /** Sends what is waiting and returns when it is stored; a run's last lines must be there before its status. */
   readonly flush: Effect.Effect<void>
+  /**
+   * Takes the last lines, to travel with the run's end: a report less. Where a checkpoint waits too, or many lines, all is sent
+   * instead, and there are none.
+   */
+  readonly take: Effect.Effect<ReadonlyArray<LogEntry>>
+  /** The run did not end: what was taken is sent with the next report. */
+  readonly putBack: () => void
   /** Lines that were not sent, for a run whose lease has ended. Nothing is sent any more. */
   readonly rest: () => ReadonlyArray<LogEntry>
   /** Fails when control answers that the lease is gone. */
@@ -44,6 +51,7 @@ export const makeRunLog = Effect.fnUntraced(function* (options: {
   const clock = yield* Clock.Clock
   let lines: Array<LogEntry> = []
   let underway: Array<LogEntry> = []
+  let taken: Array<LogEntry> = []
   let phase: Phase | null = null
   let sentPhase: Phase | null = null
   let checkpoint: (() => Schema.Json | null) | null = null
@@ -127,10 +135,25 @@ export const makeRunLog = Effect.fnUntraced(function* (options: {
       if (!hasSentCheckpoint) checkpoint = null
     },
     flush: Effect.asVoid(sending.withPermit(send)),
+    take: sending.withPermit(
+      Effect.suspend((): Effect.Effect<ReadonlyArray<LogEntry>> => {
+        if (isClosed || checkpoint !== null || lines.length > batchLines) return Effect.as(send, [])
+        taken = lines
+        lines = []
+        sentPhase = phase
+        return Effect.succeed(taken)
+      }),
+    ),
+    putBack: () => {
+      lines = [...taken, ...lines]
+      taken = []
+      sentPhase = null
+      waiting.openUnsafe()
+    },
     rest: () => {
       isClosed = true
       // A report that was interrupted may have been stored or not; storing a line twice is no harm.
-      return [...underway, ...lines]
+      return [...taken, ...underway, ...lines]
     },
     lost: Deferred.await(lost),
   } satisfies RunLog as RunLog

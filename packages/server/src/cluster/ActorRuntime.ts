@@ -76,20 +76,19 @@ const registeredRunners = Layer.effect(
     const self = yield* NodeIdentity
     const listener = yield* RpcListener
     const own = Runner.make({ address: addressOf(listener.host, listener.port), groups: ["default"], weight: 1 })
-    let isMember = false
+    let membership: "none" | "member" | "left" = "none"
     return RunnerStorage.RunnerStorage.of({
       register: () =>
         Effect.sync(() => {
-          isMember = true
+          membership = "member"
           return MachineId.make(Number(registry.number % BigInt(machines)))
         }),
       unregister: () =>
         Effect.sync(() => {
-          isMember = false
+          membership = "left"
         }),
-      getRunners: Effect.map(registry.nodes, (nodes) => [
-        ...(isMember ? [[own, true] as const] : []),
-        ...nodes.flatMap((node) =>
+      getRunners: Effect.map(registry.nodes, (nodes) => {
+        const others = nodes.flatMap((node) =>
           node.id !== self.id && node.roles.includes("control") && node.rpc_host !== null && node.status === "ready"
             ? [
                 [
@@ -98,8 +97,11 @@ const registeredRunners = Layer.effect(
                 ] as const,
               ]
             : [],
-        ),
-      ]),
+        )
+        // The last one stays in its own picture until its end: an empty one would be warned about.
+        const isIn = membership === "member" || (membership === "left" && others.length === 0)
+        return isIn ? [[own, true] as const, ...others] : others
+      }),
       setRunnerHealth: () => Effect.void,
       acquire: (_address, shards) => Effect.sync(() => [...shards]),
       refresh: (_address, shards) => Effect.sync(() => [...shards]),

@@ -1,6 +1,7 @@
 import { PgClient, PgConnection } from "@effect/sql-pg"
 import type { NodeStatus } from "@rat/domain"
-import { Context, Duration, Effect, Layer, Queue, Schedule } from "effect"
+import { untilReconnected } from "@rat/lakehouse"
+import { Context, Deferred, Duration, Effect, Layer, Queue } from "effect"
 import type { SqlError } from "effect/sql"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { migrations } from "../sql/migrations.ts"
@@ -19,8 +20,6 @@ const heartbeat = Duration.seconds(2)
 const heartbeatAlone = Duration.seconds(30)
 /** Without a heartbeat for this long a node gets no work: five were missed. */
 const silentAfter = Duration.seconds(10)
-
-const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]).pipe(Schedule.jittered)
 
 /**
  * The nodes of the cluster, found through Postgres. Each writes its own row, and holds a session with an advisory lock:
@@ -60,13 +59,16 @@ export class NodeRegistry extends Context.Service<
       let sessionSince: number | null = null
       const loads: Array<Effect.Effect<Partial<NodeLoad>>> = []
 
-      const register = sql<{ readonly number: bigint }>`
-        insert into node (id, roles, status, version, schema_version, url, rpc_host, rpc_port)
+      /** Ours for as long as we live, whatever becomes of the row. */
+      const [{ number }] = (yield* sql`select nextval('node_number') as number`) as unknown as readonly [
+        { readonly number: bigint },
+      ]
+      const register = sql`
+        insert into node (id, number, roles, status, version, schema_version, url, rpc_host, rpc_port)
         values (
-          ${self.id}, array(select jsonb_array_elements_text(${toJsonb(self.roles)}::jsonb)), ${status}, ${self.version},
+          ${self.id}, ${number}, array(select jsonb_array_elements_text(${toJsonb(self.roles)}::jsonb)), ${status}, ${self.version},
           ${migrations.at(-1)!.id}, ${url}, ${listener?.host ?? null}, ${listener?.port ?? null})
-        on conflict (id) do update set heartbeat_at = now()
-        returning number`
+        on conflict (id) do update set heartbeat_at = now()`
 
       const beat = Effect.gen(function* () {
         const parts = yield* Effect.forEach(loads, (load) => load)
@@ -101,20 +103,31 @@ export class NodeRegistry extends Context.Service<
         rows = found
       })
 
-      let [{ number }] = (yield* register) as unknown as readonly [{ readonly number: bigint }]
-      yield* look
       const notify = sql.notify(channel, self.id)
+      const isAlive = yield* Deferred.make<void>()
 
       /** Our life as others see it. Ends when the session does. */
       const live = Effect.gen(function* () {
         const session = yield* PgConnection.make({ ...sql.config, multiplex: false })
         const pinned = yield* session.pin
         const notices = yield* pinned.listen(channel)
-        // Our row may have been removed, and made anew under another number.
-        number = (yield* register)[0]!.number
-        yield* pinned.query("select pg_advisory_lock($1, $2)", [lifeLocks, Number(number)])
+        const take = Effect.map(
+          pinned.query("select pg_try_advisory_lock($1, $2::integer) as held", [lifeLocks, Number(number)]),
+          ({ rows: [row] }) => row!.held === true,
+        )
+        // The lock of an earlier session of ours that Postgres does not know to be gone shows the same: that we live.
+        if (!(yield* take)) {
+          yield* take.pipe(
+            Effect.delay("1 second"),
+            Effect.repeat({ until: (isHeld) => isHeld }),
+            Effect.ignore,
+            Effect.forkScoped,
+          )
+        }
         sessionSince = performance.now()
+        yield* register
         yield* look
+        yield* Deferred.succeed(isAlive, undefined)
         for (;;) {
           const { payload } = yield* Queue.take(notices)
           if (payload !== self.id) yield* look
@@ -129,13 +142,15 @@ export class NodeRegistry extends Context.Service<
         Effect.tapError((error) =>
           Effect.logWarning("The session that shows that this node lives was lost; reconnecting", error),
         ),
-        Effect.retry(reconnect),
+        Effect.retry(untilReconnected),
       )
       // Leaving is told: nobody has to find out.
       yield* Effect.addFinalizer(() =>
         Effect.ignore(Effect.timeout(Effect.andThen(sql`delete from node where id = ${self.id}`, notify), "2 seconds")),
       )
       yield* Effect.forkScoped(live)
+      // Nothing of this node begins before others can see that it lives: they would take back what it claims.
+      yield* Deferred.await(isAlive)
       yield* look.pipe(
         Effect.catch((error) => Effect.logDebug("The heartbeat was not written", error)),
         Effect.delay(self.isClustered ? heartbeat : heartbeatAlone),
@@ -146,9 +161,7 @@ export class NodeRegistry extends Context.Service<
       const tell = Effect.andThen(look, notify)
       return NodeRegistry.of({
         nodes: Effect.sync(() => rows),
-        get number() {
-          return number
-        },
+        number,
         announce: (address) =>
           Effect.suspend(() => {
             status = "ready"

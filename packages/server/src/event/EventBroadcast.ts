@@ -1,11 +1,12 @@
 import type { ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { Event } from "@rat/domain"
+import { untilReconnected } from "@rat/lakehouse"
 import { Context, Effect, Fiber, Layer, Semaphore } from "effect"
 import { heartbeat } from "../http/ServerSentEvents.ts"
 import { RunSettings } from "../run/RunSettings.ts"
 import { type EventFilter, matchesFilter } from "./EventHub.ts"
-import { EventLog, untilItWorks } from "./EventLog.ts"
+import { EventLog } from "./EventLog.ts"
 import { eventFrame, gapFrame } from "./EventWire.ts"
 
 /** What a client has not taken yet; beyond it nothing is written until it has, and then read from the log. */
@@ -162,7 +163,7 @@ export class EventBroadcast extends Context.Service<
           }
           const page = yield* log
             .page(client.position, pageSize, client.group.filter)
-            .pipe(reading.withPermit, Effect.retry(untilItWorks), Effect.orDie)
+            .pipe(reading.withPermit, Effect.retry(untilReconnected), Effect.orDie)
           if (client.position > newest) {
             // It comes from a node that is ahead of this one. If the log does not know its offset, it comes from another log: a
             // database that was set back.

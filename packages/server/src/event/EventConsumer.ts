@@ -1,7 +1,8 @@
 import { hostname } from "node:os"
 import { type PgClient, PgConnection } from "@effect/sql-pg"
 import type { Event } from "@rat/domain"
-import { Cause, Clock, Deferred, Effect, Option, Queue, Schedule, type Scope, Stream } from "effect"
+import { untilReconnected } from "@rat/lakehouse"
+import { Cause, Clock, Deferred, Effect, Option, Queue, type Scope, Stream } from "effect"
 import type { SqlError } from "effect/sql"
 import { NodeIdentity } from "../cluster/NodeIdentity.ts"
 import { storableText } from "../sql/Jsonb.ts"
@@ -22,10 +23,6 @@ const standByMs = 1000
 const retryMs = { first: 50, most: 30_000 }
 
 const maxErrorLength = 2000
-
-const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
-  Schedule.jittered,
-)
 
 export interface ConsumeOptions extends EventFilter {
   readonly startAt?: "oldest" | "newest"
@@ -102,7 +99,7 @@ export const makeConsume = (options: {
             payload: { consumer: name, after: after.toString(), up_to: upTo.toString() },
           },
         ])
-      }).pipe(sql.withTransaction, Effect.retry(reconnect), Effect.orDie)
+      }).pipe(sql.withTransaction, Effect.retry(untilReconnected), Effect.orDie)
 
     /** Waits until this session works for the consumer. Asks at the start, and then only while events lie unhandled. */
     const takeOver = Effect.fnUntraced(function* (
@@ -206,7 +203,7 @@ export const makeConsume = (options: {
             Effect.annotateLogs({ consumer: name }),
           ),
         ),
-        Effect.retry(reconnect),
+        Effect.retry(untilReconnected),
         Effect.orDie,
         Effect.forkScoped,
         Effect.asVoid,

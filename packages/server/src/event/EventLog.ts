@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import type { Event } from "@rat/domain"
-import { Array as Arr, Context, Effect, Layer, Queue, Schedule, type Scope, Semaphore, Stream } from "effect"
+import { untilReconnected } from "@rat/lakehouse"
+import { Array as Arr, Context, Effect, Layer, Queue, type Scope, Semaphore, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { SqlError } from "effect/sql"
 import { type ConsumeOptions, makeConsume } from "./EventConsumer.ts"
@@ -12,11 +13,6 @@ import { Outbox } from "./Outbox.ts"
 
 const channel = "rat_event"
 const pageSize = 500
-
-/** A lost connection or a busy database: soon, then at least every 5 s, for as long as it takes. */
-export const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
-  Schedule.jittered,
-)
 
 export interface SubscribeOptions extends EventFilter {
   /** Starts with the log's events above it. */
@@ -125,7 +121,7 @@ export class EventLog extends Context.Service<
       })
       yield* Effect.scoped(listen).pipe(
         Effect.tapError((error) => Effect.logWarning("The event log's connection was lost; reconnecting", error)),
-        Effect.retry(untilItWorks),
+        Effect.retry(untilReconnected),
         Effect.forkScoped,
       )
 
@@ -152,7 +148,7 @@ export class EventLog extends Context.Service<
               for (;;) {
                 let events: ReadonlyArray<Event>
                 if (last < readTo) {
-                  const found = yield* page(last, pageSize, filter).pipe(Effect.retry(untilItWorks), Effect.orDie)
+                  const found = yield* page(last, pageSize, filter).pipe(Effect.retry(untilReconnected), Effect.orDie)
                   if (found.missed > 0 && onMissed !== undefined) yield* onMissed(last, found.oldest - 1n)
                   events = found.events.filter((event) => event.offset <= readTo)
                   last = found.next

@@ -1,7 +1,14 @@
 import { randomUUID } from "node:crypto"
 import { mainRef, type RefName, type TableKey } from "@rat/domain"
-import { Catalog, type Commit, IcebergTable, isPostgresOutage, type TableChange } from "@rat/lakehouse"
-import { Effect, Schedule } from "effect"
+import {
+  Catalog,
+  type Commit,
+  IcebergTable,
+  isPostgresOutage,
+  type TableChange,
+  untilReconnected,
+} from "@rat/lakehouse"
+import { Effect } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { outlastOutage, retryContention } from "../sql/SqlRetry.ts"
@@ -34,9 +41,6 @@ const outageNotDefect = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect
 
 const isOutage = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && isPostgresOutage(error as SqlError.SqlError)
-
-/** About 5 s. */
-const untilAnswered = Schedule.exponential("50 millis", 2).pipe(Schedule.jittered)
 
 /**
  * Moves the catalog's pointers: all changes of a request or none, together with their events and the mark of the request's
@@ -138,7 +142,7 @@ export const makeTableCommitter = Effect.gen(function* () {
           isRepeat ||= isOutage(error)
         }),
       ),
-      Effect.retry({ schedule: untilAnswered, times: 7, while: isOutage }),
+      Effect.retry({ schedule: untilReconnected, times: 10, while: isOutage }),
       Effect.catchTag("CatalogConflict", (conflict) =>
         Effect.flatMap(isRepeat ? isThere(origin.ref, changes) : Effect.succeed(false), (there) =>
           there ? Effect.void : Effect.fail(conflict),

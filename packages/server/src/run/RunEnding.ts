@@ -18,6 +18,7 @@ import { countRun } from "../telemetry/Metrics.ts"
 import { dropCheckpoints } from "./RunCheckpoint.ts"
 import { announce } from "./RunEvents.ts"
 import { RunHub } from "./RunHub.ts"
+import { linesOf, writeLines } from "./RunLines.ts"
 import { RunSettings } from "./RunSettings.ts"
 
 /** How an attempt ends its run. */
@@ -33,6 +34,8 @@ export interface Ending {
   readonly description: string
   readonly phases: RunOutcome["phases"]
   readonly quality: RunOutcome["quality"]
+  /** Lines that were not reported; absent in what an older version wrote down. */
+  readonly logs?: RunOutcome["logs"]
 }
 
 export interface Ended {
@@ -65,6 +68,7 @@ export const endingOf = (lease: Lease, outcome: RunOutcome): Ending => ({
   description: outcome.description,
   phases: outcome.phases,
   quality: outcome.quality,
+  logs: outcome.logs,
 })
 
 /**
@@ -112,6 +116,9 @@ export const makeEnding = Effect.gen(function* () {
         join ended e on e.id = q.run_id
         on conflict (run_id, name) do nothing
       ),`
+    const lines = items.flatMap((item) => linesOf(item.lease, item.logs ?? []))
+    const withLines = sql`
+      written as (${writeLines(sql, toJsonb(lines), { held: "ended", maxLogLines: settings.maxLogLines })}),`
     const withEvents = sql`
       told as (
         insert into outbox (key, type, namespace, payload)
@@ -177,6 +184,7 @@ export const makeEnding = Effect.gen(function* () {
       ${options.isBare ? nothing : ofPipelines}
       ${quality.length === 0 ? nothing : withQuality}
       ${options.events.length === 0 ? nothing : withEvents}
+      ${lines.length === 0 ? nothing : withLines}
       announced as (${announce(sql, "ended")})
       select
         e.id, e.fencing_token::text as token, e.namespace, e.pipeline_id, e.branch,

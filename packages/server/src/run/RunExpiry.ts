@@ -35,7 +35,9 @@ export const makeExpiry = Effect.gen(function* () {
     readonly took_ms: number
   }>`
     with expired as (
-      select r.id, r.lease_owner, r.phase
+      select
+        r.id, r.lease_owner,
+        (select a.phase from run_attempt a where a.run_id = r.id and a.attempt = r.attempt) as phase
       from run r
       where r.status = 'running' and r.lease_expires_at < now() and r.publishing is null
       order by r.lease_expires_at, r.id
@@ -46,6 +48,7 @@ export const makeExpiry = Effect.gen(function* () {
       update run r
       set status = case when ${isRepeated} then 'queued' else 'failed' end,
           retry_at = null,
+          phase = x.phase,
           lease_owner = null,
           lease_expires_at = null,
           finished_at = case when ${isRepeated} then null else now() end,
@@ -67,9 +70,8 @@ export const makeExpiry = Effect.gen(function* () {
     ),
     closed as (
       update run_attempt a
-      set ended_at = now(), outcome = 'lost', phase = x.phase, retry_at = case when e.status = 'queued' then now() end
+      set ended_at = now(), outcome = 'lost', retry_at = case when e.status = 'queued' then now() end
       from ended e
-      join expired x on x.id = e.id
       where a.run_id = e.id and a.attempt = e.attempt
     ),
     noted as (

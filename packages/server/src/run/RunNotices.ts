@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import type { RunId } from "@rat/domain"
-import { Effect, Layer, Queue, Schedule, Schema } from "effect"
+import { untilReconnected } from "@rat/lakehouse"
+import { Effect, Layer, Queue, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { RunHub } from "./RunHub.ts"
 
@@ -79,7 +80,7 @@ const layer: Layer.Layer<never, never, PgClient.PgClient | RunHub> = Layer.effec
       }),
     ).pipe(
       Effect.tapError((error) => Effect.logWarning("Lost the connection that hears of runs on other nodes", error)),
-      Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
+      Effect.retry(untilReconnected),
       Effect.forkScoped,
     )
 

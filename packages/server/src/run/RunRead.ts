@@ -150,7 +150,11 @@ export const makeRead = Effect.gen(function* () {
     const rows = yield* sql<AttemptRow>`
       select
         a.attempt, a.owner, a.outcome, a.started_at, a.ended_at, a.retry_at,
-        case when a.outcome is null or ended.with_run then r.phase else a.phase end as phase,
+        case
+          when a.outcome = 'succeeded' then null
+          when ended.with_run then coalesce(r.phase, a.phase)
+          else a.phase
+        end as phase,
         case when ended.with_run then r.phases else a.phases end as phases,
         case when ended.with_run then r.error else a.error end as error,
         case when ended.with_run then r.error_code else a.error_code end as error_code

@@ -1,5 +1,5 @@
 import { Catalog } from "@rat/lakehouse"
-import { DateTime, Duration, Effect, Layer } from "effect"
+import { Clock, DateTime, Duration, Effect, Layer, Option } from "effect"
 import { RunRepository } from "./RunRepository.ts"
 import { RunSettings } from "./RunSettings.ts"
 
@@ -8,6 +8,9 @@ const branchPage = 100
 
 /** Versions of tables that one step of retention looks at. */
 const versionPage = 10_000
+
+/** An answer that takes longer came from a database that had been away. */
+const awayMs = 2_000
 
 /** A lease that runs out is noticed this much later, which saves looking again a moment too early. */
 const slackMs = 20
@@ -26,10 +29,20 @@ const make = Effect.gen(function* () {
   const surely = <A, E, R>(what: string, fallback: A, effect: Effect.Effect<A, E, R>) =>
     Effect.catchCause(effect, (cause) => Effect.as(Effect.logWarning(`The reaper could not ${what}`, cause), fallback))
 
+  let wasAway = false
   const leases = Effect.gen(function* () {
-    const due = yield* surely("look for lost leases", 1000, runs.nextExpiryMs)
+    const asked = yield* Clock.currentTimeMillis
+    const due = yield* surely("look for lost leases", null, Effect.asSome(runs.nextExpiryMs))
     const longest = settings.leaseSeconds * 1000
-    if (due !== 0) return yield* Effect.sleep(Math.min(due ?? longest, longest) + slackMs)
+    wasAway ||= due === null || (yield* Clock.currentTimeMillis) - asked > awayMs
+    if (due === null) return yield* Effect.sleep("1 second")
+    if (wasAway) {
+      // Nobody could renew while the database was away: whoever is still there does so now.
+      wasAway = false
+      return yield* Effect.sleep(longest)
+    }
+    const ms = Option.getOrNull(due)
+    if (ms !== 0) return yield* Effect.sleep(Math.min(ms ?? longest, longest) + slackMs)
     const expired = yield* surely("take back lost leases", 0, runs.expireLeases())
     if (expired > 0)
       yield* Effect.logInfo("Took back runs of lost attempts").pipe(Effect.annotateLogs({ runs: expired }))

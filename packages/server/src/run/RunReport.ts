@@ -6,6 +6,7 @@ import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
 import { maxCheckpoint, storeCheckpoints } from "./RunCheckpoint.ts"
 import { RunHub } from "./RunHub.ts"
+import { linesOf, writeLines } from "./RunLines.ts"
 import { RunSettings } from "./RunSettings.ts"
 
 /** What an attempt tells of its progress. Its lines are numbered from one within the attempt. */
@@ -17,9 +18,6 @@ export interface Progress {
   readonly checkpoint?: Schema.Json | undefined
 }
 
-/** Characters kept of one log line. */
-const maxMessageLength = 16_384
-
 /**
  * Writes phase and log lines of running attempts, many runs in one statement. Repeating a report changes nothing. The
  * live view is told after the commit.
@@ -28,17 +26,6 @@ export const makeReport = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const settings = yield* RunSettings
   const hub = yield* RunHub
-
-  const linesOf = (lease: Lease, logs: ReadonlyArray<LogEntry>) =>
-    logs.map((entry) => ({
-      run_id: lease.runId,
-      token: lease.fencingToken.toString(),
-      seq: entry.seq,
-      at: entry.timestamp,
-      level: entry.level,
-      phase: entry.phase ?? null,
-      message: entry.message.slice(0, maxMessageLength),
-    }))
 
   const write = (items: ReadonlyArray<Progress>) => {
     const moves = toJsonb(
@@ -61,33 +48,20 @@ export const makeReport = Effect.gen(function* () {
         for no key update of r
       ),
       moved as (
-        update run r
+        -- In the attempt's row, which is small: the run's holds its code and is in many indexes.
+        update run_attempt a
         set phase = latest.phase
         from (
-          select distinct on (i.id) i.id, i.phase
+          select distinct on (i.id) i.id, h.attempt, i.phase
           from input i
           join held h on h.id = i.id and h.fencing_token = i.token
           where i.phase is not null
           order by i.id, i.ord desc
         ) as latest
-        where r.id = latest.id and r.phase is distinct from latest.phase
+        where a.run_id = latest.id and a.attempt = latest.attempt and a.phase is distinct from latest.phase
       ),
       written as (
-        insert into run_log (run_id, seq, attempt, at, level, phase, message)
-        select
-          h.id, h.log_base + l.seq, h.attempt, l.at,
-          case when h.log_base + l.seq = ${settings.maxLogLines}::integer then 'warn' else l.level end,
-          l.phase,
-          case
-            when h.log_base + l.seq = ${settings.maxLogLines}::integer
-            then 'The log reached its limit of ' || ${settings.maxLogLines}::integer || ' lines; later lines are dropped.'
-            else l.message
-          end
-        from jsonb_to_recordset(${lines}::jsonb) as l (
-          run_id uuid, token bigint, seq integer, at timestamptz, level text, phase text, message text)
-        join held h on h.id = l.run_id and h.fencing_token = l.token
-        where h.log_base + l.seq <= ${settings.maxLogLines}::integer
-        on conflict (run_id, seq) do nothing
+        ${writeLines(sql, lines, { held: "held", maxLogLines: settings.maxLogLines })}
       )
       ${checkpoints.length === 0 ? sql.literal("") : sql`, kept as (${storeCheckpoints(sql, toJsonb(checkpoints))})`}
       select id, fencing_token::text as token, log_base from held`

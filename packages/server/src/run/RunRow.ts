@@ -24,7 +24,12 @@ import { DateTime, type Schema } from "effect"
 /** Columns of table `run` (as `r`) that clients see; `bigint` becomes a number, which holds 2^53 rows. */
 export const runColumns = `
   r.id, r.kind, r.namespace, r.pipeline_id, r.layer, r.pipeline, r.status, r.trigger, r.code_version,
-  r.attempt, r.phase, r.phases, r.error, r.rows_written::float8 as rows_written, r.snapshot_id,
+  r.attempt, r.phases,
+  case
+    when r.status in ('running', 'cancelled')
+    then coalesce((select a.phase from run_attempt a where a.run_id = r.id and a.attempt = r.attempt), r.phase)
+    else r.phase
+  end as phase, r.error, r.rows_written::float8 as rows_written, r.snapshot_id,
   r.branch, r.branch_expires_at, r.created_at, r.started_at, r.finished_at, r.priority,
   nullif(r.concurrency_key, '') as concurrency_key, r.error_code, r.parameters,
   coalesce(r.logical_time, r.created_at) as logical_time, r.retry_of, r.retry_at`

@@ -54,6 +54,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 const maxAttempts = 3
 const maxOutageRetries = 2
 const policy = new RetryPolicy({ ...defaultRetryPolicy, maxRetries: 2 })
+const kinds: ReadonlyArray<FailureKind> = ["final", "transient", "outage"]
 const codes = { final: "sql.error", transient: "slot.died", outage: "store.unavailable" }
 
 /** The machine as the domain defines it, for one run: what a sequence of steps must do. */
@@ -239,12 +240,15 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOut
             (action) =>
               Effect.gen(function* () {
                 const known = [...leases]
-                const answer = yield* apply(run.id, action, known)
+                // An attempt fails in one way, however often it says so.
+                const told = known[action.do === "fail" ? action.lease % Math.max(1, known.length) : 0]
+                const kind = told === undefined ? "final" : kinds[told.attempt % kinds.length]!
+                const answer = yield* apply(run.id, action.do === "fail" ? { ...action, kind } : action, known)
                 if (Array.isArray(answer)) for (const { lease } of answer) leases.push(lease)
                 if (answer !== true) return
                 if (action.do === "cancel") ends.push("cancelled")
                 if (action.do === "succeed") ends.push("succeeded")
-                if (action.do === "fail" && action.kind === "final") ends.push("failed")
+                if (action.do === "fail" && kind === "final") ends.push("failed")
               }),
             { concurrency: 8, discard: true },
           )

@@ -1,8 +1,10 @@
 -- Nodes of the cluster. Each writes its own row only; control nodes delete rows of nodes that are gone.
+create sequence node_number;
+
 create table node (
   id text collate "C" primary key,
   -- Number of the advisory lock that the node's session holds for as long as the node lives; also its machine id.
-  number bigint generated always as identity unique,
+  number bigint not null unique,
   roles text[] not null,
   status text not null check (status in ('ready', 'draining')),
   version text not null,
