@@ -32,7 +32,7 @@ const configured = (path: string, settings: Partial<RunnerSettings>) =>
 /** What looks at projects, alone. */
 export const testCheckSlots = Layer.unwrap(
   Effect.map(folder, (path) =>
-    CheckSlots.layer.pipe(Layer.provide(Layer.mergeAll(SlotPools.layer, configured(path, { slots: 1 })))),
+    CheckSlots.layer.pipe(Layer.provideMerge(Layer.mergeAll(SlotPools.layer, configured(path, { slots: 1 })))),
   ),
 )
 

@@ -5,7 +5,8 @@ import { TestControl, type TestEnd } from "../claim/TestControl.ts"
 import { slotProcesses } from "../claim/TestFaults.ts"
 import { testCheckSlots, testRunner } from "../claim/TestRunner.ts"
 import { validate } from "../template/Project.ts"
-import { CheckSlots, RunnerSlots } from "./RunnerSlots.ts"
+import { onDemandSlot } from "./OnDemandSlot.ts"
+import { CheckSlots } from "./RunnerSlots.ts"
 
 const MiB = 2 ** 20
 const settings = {
@@ -43,13 +44,15 @@ layer(testRunner({ settings }), { excludeTestServices: true })("A run over a lim
     it.effect(`(${name}) fails in the phase that it is in, says which one and what to do, and others go on`, () =>
       Effect.gen(function* () {
         const control = yield* TestControl
-        const slots = yield* RunnerSlots
-        const { replaced } = yield* slots.stats
+        while (slotProcesses().length < settings.slots) yield* Effect.sleep(5)
+        const before = slotProcesses()
         const failure = failed(yield* control.run({ name, files: { "pipeline.sql": sql } }))
         assert.strictEqual(failure.code, code)
         assert.strictEqual(failure.phase, "execute")
         assert.match(failure.error, text)
-        assert.strictEqual((yield* slots.stats).replaced, replaced + 1)
+        while (slotProcesses().filter((pid) => before.includes(pid)).length > 1) yield* Effect.sleep(5)
+        // One slot, and no more.
+        assert.strictEqual(slotProcesses().filter((pid) => before.includes(pid)).length, 1)
         const next = yield* control.run({ name, files: { "pipeline.sql": "select 1 as a" } })
         assert.strictEqual(next._tag, "Succeeded")
       }),
@@ -97,14 +100,22 @@ layer(testCheckSlots, { excludeTestServices: true })("The check of a project", (
     }),
   )
 
-  it.effect("that takes too much is an issue of the files, and the next check is well", () =>
+  it.effect("that takes too long is an issue of the files, and the next check is well", () =>
     Effect.gen(function* () {
-      const doubling =
-        "{% set ns = namespace(s='0123456789') %}{% for i in range(40) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"
-      const [issue] = yield* check(`${doubling} select 1 as a`)
-      assert.deepInclude(issue, { path: "pipelines/bronze/one/pipeline.sql", code: "limit.memory" })
-      assert.match(issue!.message, /more than 1024 MiB of memory.*loops over large ranges/)
-      assert.deepStrictEqual(yield* check("select 1 as a"), [])
+      const impatient = yield* onDemandSlot({
+        name: "impatient",
+        entry: new URL("./RunnerSlot.ts", import.meta.url),
+        memoryLimitBytes: 256 * MiB,
+        threads: 1,
+        limits: { timeMs: 2_000 },
+      })
+      const pid = yield* Effect.scoped(Effect.map(impatient.acquire, (slot) => slot.pid!))
+      process.kill(pid, "SIGSTOP")
+      const checked = (source: string) => Effect.provideService(check(source), CheckSlots, impatient)
+      const [issue] = yield* checked("select 1 as a")
+      assert.deepInclude(issue, { path: "pipelines/bronze/one/pipeline.sql", code: "limit.time" })
+      assert.match(issue!.message, /stopped after 2 s, its time limit.*loops over large ranges/)
+      assert.deepStrictEqual(yield* checked("select 1 as a"), [])
     }),
   )
 })
