@@ -82,7 +82,7 @@ export const startRat = async (options: {
   for (;;) {
     if (child.exitCode !== null) throw new Error(`rat up ended with ${child.exitCode}:\n${printed}`)
     const ready = await fetch(`${url}/health/ready`).then(
-      (response) => response.ok,
+      async (response) => ((await response.json()) as { readonly status: string }).status === "ready",
       () => false,
     )
     if (ready) break

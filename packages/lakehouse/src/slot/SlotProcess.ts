@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url"
 import { emptyFolder } from "./EmptyFolder.ts"
 import { childOf, outOfMemoryKills } from "./ProcessUsage.ts"
 import { ownSlotFolder, slotFolders } from "./SlotFolders.ts"
+import { longAfterMs, longNiceness, setNiceness, slotNiceness } from "./SlotNiceness.ts"
 import type { SlotPoolOptions } from "./SlotPool.ts"
 import { type FromSlot, resetOp, type SlotFailure, type SlotLimits, slotCodes, type ToSlot } from "./SlotProtocol.ts"
 import { endBehind, hasLauncher, launchCommand, slotEnvironment, userOf, type Wall } from "./SlotWall.ts"
@@ -68,6 +69,9 @@ export class SlotProcess {
   private lastId = 0
   /** Kills the process when it does not stop after a cancel. */
   private grace: NodeJS.Timeout | undefined
+  /** Fires when the operation has taken long. */
+  private long: NodeJS.Timeout | undefined
+  private isDemoted = false
   private tail = ""
 
   constructor(
@@ -123,6 +127,7 @@ export class SlotProcess {
       const request = this.request
       this.request = undefined
       clearTimeout(this.grace)
+      clearTimeout(this.long)
       if (this.limit !== undefined) request?.handlers.failed(this.limit)
       else request?.handlers.died(how)
       ending.resolve(how)
@@ -140,6 +145,7 @@ export class SlotProcess {
       this.child.on("message", (message: FromSlot) => {
         if (message.kind === "ready") {
           this.workerPid = this.findWorker()
+          if (this.workerPid !== undefined) setNiceness(this.workerPid, slotNiceness)
           resolve({ ok: true })
         } else this.receive(message)
       })
@@ -172,6 +178,7 @@ export class SlotProcess {
       return id
     }
     this.request = { id, handlers }
+    this.long = globalThis.setTimeout(() => this.demote(), longAfterMs)
     if (!this.harmless.has(op)) this.used = true
     this.send({ kind: "call", id, op, args })
     return id
@@ -228,6 +235,18 @@ export class SlotProcess {
     emptyFolder(this.folder, "in", this.standing)
   }
 
+  private demote(): void {
+    if (this.pid === undefined) return
+    this.isDemoted = true
+    setNiceness(this.pid, longNiceness)
+  }
+
+  /** The operation is over. Where that takes a privilege that this process has not, the next holder gets another one. */
+  private promote(): void {
+    this.isDemoted = false
+    if (this.pid !== undefined && !setNiceness(this.pid, slotNiceness)) this.isDoubtful = true
+  }
+
   /** What was started is a launcher, whose child is a shell, whose child works. */
   private findWorker(): number | undefined {
     const { pid } = this.child
@@ -261,6 +280,8 @@ export class SlotProcess {
     }
     this.request = undefined
     clearTimeout(this.grace)
+    clearTimeout(this.long)
+    if (this.isDemoted) this.promote()
     if (this.limit !== undefined) {
       handlers.failed(this.limit)
       return

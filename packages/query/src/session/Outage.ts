@@ -1,5 +1,5 @@
 import { QueryUnavailable } from "@rat/domain"
-import { isPostgresOutage, type StoreUnavailable, withoutServerPaths } from "@rat/lakehouse"
+import { isMomentary, type StoreUnavailable, withoutServerPaths } from "@rat/lakehouse"
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
 
@@ -10,7 +10,7 @@ export const storeFailure = (error: StoreUnavailable): Effect.Effect<never, Quer
 
 /** Other errors of Postgres are our own and stay defects. */
 export const databaseFailure = (error: SqlError.SqlError): Effect.Effect<never, QueryUnavailable> =>
-  isPostgresOutage(error) || error.reason._tag === "LockTimeoutError"
+  isMomentary(error)
     ? Effect.fail(
         new QueryUnavailable({ reason: "The database cannot be reached at the moment. Try again in a few seconds." }),
       )

@@ -22,7 +22,7 @@ const failed = (end: TestEnd) => {
   return end.failure
 }
 
-const endless = "select count(*) as c from range(1000000000) a(i), range(1000000000) b(j) where (i * j) % 7 = 3"
+const endless = "select count(*) as c from range(1000000) a(i), range(1000000) b(j) where (i * j) % 7 = 3"
 
 layer(testRunner({ settings }), { excludeTestServices: true })("A run over a limit of its process", (it) => {
   const offenders: ReadonlyArray<readonly [name: string, sql: string, code: string, text: RegExp]> = [
@@ -67,6 +67,8 @@ const check = (source: string) =>
     known: [],
   })
 
+const small = { entry: new URL("./RunnerSlot.ts", import.meta.url), memoryLimitBytes: 256 * MiB, threads: 1 }
+
 layer(testCheckSlots, { excludeTestServices: true })("The check of a project", (it) => {
   it.effect("whose process dies is done again in another one", () =>
     Effect.gen(function* () {
@@ -82,18 +84,18 @@ layer(testCheckSlots, { excludeTestServices: true })("The check of a project", (
 
   it.effect("whose processes die again and again is unavailable, not broken", () =>
     Effect.gen(function* () {
+      const dying = yield* onDemandSlot({ ...small, name: "dying", maxWaitMs: 2_000 })
       const killing = yield* Effect.forkChild(
         Effect.gen(function* () {
-          const slots = yield* CheckSlots
           for (;;) {
-            if ((yield* slots.stats).free === 0) for (const pid of slotProcesses()) process.kill(pid, "SIGKILL")
+            if ((yield* dying.stats).free === 0) for (const pid of slotProcesses()) process.kill(pid, "SIGKILL")
             yield* Effect.sleep(1)
           }
         }),
       )
       // Long enough to be killed in its middle.
       const slow = `${"{% for i in range(3000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}".repeat(3)} select 1 as a`
-      const error = yield* Effect.flip(check(slow))
+      const error = yield* Effect.flip(Effect.provideService(check(slow), CheckSlots, dying))
       yield* Fiber.interrupt(killing)
       assert.deepInclude(error, { _tag: "RoleUnavailable", role: "runner" })
       assert.match(error.message, /could not be checked.*Try again/)
@@ -102,13 +104,7 @@ layer(testCheckSlots, { excludeTestServices: true })("The check of a project", (
 
   it.effect("that takes too long is an issue of the files, and the next check is well", () =>
     Effect.gen(function* () {
-      const impatient = yield* onDemandSlot({
-        name: "impatient",
-        entry: new URL("./RunnerSlot.ts", import.meta.url),
-        memoryLimitBytes: 256 * MiB,
-        threads: 1,
-        limits: { timeMs: 2_000 },
-      })
+      const impatient = yield* onDemandSlot({ ...small, name: "impatient", limits: { timeMs: 2_000 } })
       const pid = yield* Effect.scoped(Effect.map(impatient.acquire, (slot) => slot.pid!))
       process.kill(pid, "SIGSTOP")
       const checked = (source: string) => Effect.provideService(check(source), CheckSlots, impatient)

@@ -371,6 +371,31 @@ layer(
     }).pipe(Effect.scoped),
   )
 
+  it.effect("a consumer that is set back in the middle of its work does not store how far it was", () =>
+    Effect.gen(function* () {
+      const log = yield* EventLog
+      const before = yield* position
+      const handled: Array<number> = []
+      let isStuck = true
+      yield* append(...[1, 2, 3].map((n) => event(n, { key: "middle" })))
+      yield* log.consume(
+        "test.middle",
+        ({ payload }) =>
+          Effect.suspend(() => {
+            const { n } = payload as { readonly n: number }
+            if (n === 3 && isStuck) return Effect.never
+            return Effect.sync(() => handled.push(n))
+          }),
+        { key: "middle", startAt: "oldest" },
+      )
+      yield* until("the first two", () => handled.length === 2)
+      isStuck = false
+      yield* call("POST", "/consumers/test.middle/replay", { from: `${before + 1n}` })
+      yield* until("all three", () => handled.includes(3))
+      assert.deepStrictEqual(handled, [1, 2, 1, 2, 3])
+    }).pipe(Effect.scoped),
+  )
+
   // Last: it removes everything before it from the log.
   it.effect("readers that are further back than retention are told so: pages, streams and consumers", () =>
     Effect.gen(function* () {

@@ -12,7 +12,7 @@ import {
   type Unprocessable,
   wireErrors,
 } from "@rat/domain"
-import { isPostgresOutage, withoutServerPaths } from "@rat/lakehouse"
+import { isMomentary, isPostgresOutage, withoutServerPaths } from "@rat/lakehouse"
 import { Cause, Effect, Predicate, type Schema, SchemaAST } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { SqlError } from "effect/sql"
@@ -66,17 +66,21 @@ const statusOf = (error: object): WireStatus => {
   const ast = (error.constructor as { ast?: SchemaAST.AST }).ast
   const own = ast === undefined ? undefined : SchemaAST.resolve(ast)?.httpApiStatus
   if (typeof own === "number" && own in wireErrors) return own as WireStatus
-  if (SqlError.isSqlError(error)) return isConnectionLoss(error) ? 503 : 500
+  if (SqlError.isSqlError(error)) return isMomentary(error) ? 503 : 500
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : ""
   return overloads.has(tag) ? 429 : outages.has(tag) ? 503 : 500
 }
 
-const isConnectionLoss = (error: SqlError.SqlError): boolean =>
-  isPostgresOutage(error) || error.reason._tag === "LockTimeoutError"
+/** Of something that stands behind the SQL: a foreign catalog speaks through the same error. */
+const awayText = (error: SqlError.SqlError): string => {
+  if (!isPostgresOutage(error)) return "The database is too busy at the moment. Try again in a few seconds."
+  const what = error.reason.operation === "nessie" ? "catalog" : "database"
+  return `The ${what} cannot be reached at the moment. Try again in a few seconds.`
+}
 
 const messageOf = (status: WireStatus, error: object): string => {
   if (status === 500) return "Something went wrong on the server. Its log has the details under this request id."
-  if (SqlError.isSqlError(error)) return "The database cannot be reached at the moment. Try again in a few seconds."
+  if (SqlError.isSqlError(error)) return awayText(error)
   const text = Predicate.hasProperty(error, "message") ? String(error.message) : ""
   if (text === "") return "The request failed."
   return status === 503 ? withoutServerPaths(text) : text
@@ -102,6 +106,7 @@ const detailsOf = (error: object): Record<string, Schema.Json> | undefined => {
       return pick({ line: "line", column: "column", position: "position" })
     case "QueueFull":
       return pick({ scope: "scope", name: "name", limit: "limit", retry_after_seconds: "retryAfterSeconds" })
+    case "DependencyUnavailable":
     case "QueryBusy":
       return pick({ retry_after_seconds: "retryAfterSeconds" })
     case "RunNotRepeatable":

@@ -7,7 +7,7 @@ import type {
   RefNotFound,
 } from "@rat/domain"
 import {
-  isPostgresOutage,
+  isMomentary,
   type ObjectNotFound,
   type StoreUnavailable,
   type TableCorrupt,
@@ -91,7 +91,7 @@ export const restFailure = (problem: RestProblem): RestFailure => {
       // The table's own files are at fault, not the request: whoever runs the server has to look at them.
       return refuse("InternalServerError", problem.message)
     case "SqlError":
-      return isPostgresOutage(problem) || problem.reason._tag === "LockTimeoutError"
+      return isMomentary(problem)
         ? refuse("SlowDownException", "The database cannot be reached at the moment. Try again in a few seconds.")
         : refuse("InternalServerError", "Something went wrong on the server. Its log has the details.")
   }

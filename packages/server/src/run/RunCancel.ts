@@ -4,7 +4,6 @@ import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { hasNext } from "../queue/QueueNext.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
-import { inTransaction } from "../sql/Transaction.ts"
 import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
@@ -69,7 +68,7 @@ export const makeCancel = Effect.gen(function* () {
           join held on held.id = r.id`
       if (rows[0] !== undefined) yield* branches.expireOf(rows[0])
       return rows
-    }).pipe(inTransaction(sql), retryContention)
+    }).pipe(sql.withTransaction, retryContention)
     if (row === undefined) return yield* refuse(runId)
     yield* outbox.wake
     if (row.owner !== null) yield* hub.cancel(row.owner, runId)

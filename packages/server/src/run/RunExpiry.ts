@@ -3,7 +3,6 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
-import { inTransaction } from "../sql/Transaction.ts"
 import { countRun } from "../telemetry/Metrics.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { announce } from "./RunEvents.ts"
@@ -95,7 +94,7 @@ export const makeExpiry = Effect.gen(function* () {
       const expired = yield* expire
       for (const row of expired) if (row.status === "failed") yield* branches.expireOf(row)
       return expired
-    }).pipe(inTransaction(sql), retryContention)
+    }).pipe(sql.withTransaction, retryContention)
     for (const row of rows) {
       yield* hub.tell(row.id, { _tag: "Reread" })
       if (row.status === "failed") yield* countRun("failed", row.took_ms)

@@ -4,7 +4,6 @@ import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
-import { inTransaction } from "../sql/Transaction.ts"
 import { makeBranches } from "./RunBranch.ts"
 import { makeEnding } from "./RunEnding.ts"
 import { announce } from "./RunEvents.ts"
@@ -116,7 +115,7 @@ export const makeFail = Effect.gen(function* () {
       }
       return ended
     }).pipe(
-      inTransaction(sql),
+      sql.withTransaction,
       retryContention,
       Effect.flatMap((ended) => (ended === undefined ? Effect.void : tell(ended, "failed"))),
     )

@@ -4,7 +4,6 @@ import { Effect, Exit, Random, Result } from "effect"
 import { SqlClient, type SqlError } from "effect/sql"
 import { toJsonb } from "../sql/Jsonb.ts"
 import { retryContention } from "../sql/SqlRetry.ts"
-import { inTransaction } from "../sql/Transaction.ts"
 import { makePublishIntent } from "./PublishIntent.ts"
 import { type Ending, type EndingEvent, makeEnding } from "./RunEnding.ts"
 
@@ -118,7 +117,7 @@ export const makePublish = Effect.gen(function* () {
       // They were locked: main must not move without its run.
       if (rows.length !== done.length) return yield* Effect.die(new Error("A run that was held did not end."))
       return { rows, refused }
-    }).pipe(inTransaction(sql), retryContention)
+    }).pipe(sql.withTransaction, retryContention)
 
   const publishGrouped = yield* makeGroupCommit<Publishing, void, Refusal | LeaseLost>({
     name: "RunRepository.publish.group",

@@ -29,6 +29,12 @@ type Step =
   | { readonly do: "renew" | "report" | "succeed"; readonly lease: number }
   | { readonly do: "fail"; readonly lease: number; readonly kind: FailureKind }
 
+/** Which of the leases so far, or (-1) the newest one. */
+const whose = fc.oneof({ arbitrary: fc.constant(-1), weight: 3 }, fc.nat(5))
+
+const chosen = (leases: ReadonlyArray<Lease>, which: number) =>
+  leases.at(which < 0 ? -1 : which % Math.max(1, leases.length))
+
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("claim" as const) }),
   fc.record({ do: fc.constant("expire" as const) }),
@@ -37,14 +43,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     arbitrary: fc.record({
       do: fc.constantFrom("renew" as const, "report" as const, "succeed" as const),
-      lease: fc.nat(5),
+      lease: whose,
     }),
     weight: 3,
   },
   {
     arbitrary: fc.record({
       do: fc.constant("fail" as const),
-      lease: fc.nat(5),
+      lease: whose,
       kind: fc.constantFrom<FailureKind>("transient", "transient", "outage", "final"),
     }),
     weight: 2,
@@ -112,7 +118,7 @@ const apply = Effect.fnUntraced(function* (runId: RunId, action: Step, leases: R
       yield* sql`update run_queue set eligible_at = now() where run_id = ${runId} and eligible_at is not null`
       return false
     default: {
-      const lease = leases[action.lease % Math.max(1, leases.length)]
+      const lease = chosen(leases, action.lease)
       if (lease === undefined) return false
       switch (action.do) {
         case "renew":
@@ -187,7 +193,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOut
               if (!isTerminal(model.status)) model.status = "cancelled"
               break
             default: {
-              const lease = leases[action.lease % Math.max(1, leases.length)]
+              const lease = chosen(leases, action.lease)
               const isHeld = lease !== undefined && holds(model, lease)
               const end = action.do === "succeed" ? "succeeded" : action.do === "fail" ? "failed" : undefined
               // Repeating the end of an attempt is no error and changes nothing.
@@ -215,7 +221,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOut
       })
       yield* Effect.promise(() =>
         fc.assert(
-          fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) =>
+          fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) =>
             Effect.runPromise(Effect.provideContext(follows(steps), context)),
           ),
           { numRuns: 60 },
@@ -241,7 +247,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOut
               Effect.gen(function* () {
                 const known = [...leases]
                 // An attempt fails in one way, however often it says so.
-                const told = known[action.do === "fail" ? action.lease % Math.max(1, known.length) : 0]
+                const told = action.do === "fail" ? chosen(known, action.lease) : undefined
                 const kind = told === undefined ? "final" : kinds[told.attempt % kinds.length]!
                 const answer = yield* apply(run.id, action.do === "fail" ? { ...action, kind } : action, known)
                 if (Array.isArray(answer)) for (const { lease } of answer) leases.push(lease)
