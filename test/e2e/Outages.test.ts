@@ -158,17 +158,18 @@ layer(Node.layer, { excludeTestServices: true, timeout: "120 seconds" })("A node
         }
         return answers
       })
-      for (let round = 0; round < 8; round++) {
-        await delay(100)
+      for (let round = 0; round < 5; round++) {
+        await delay(1_000)
         postgres.reset()
       }
+      await delay(1_000)
       postgres.rule("hold")
       await delay(400)
       postgres.rule({ latencyMs: 30 })
       await delay(500)
       postgres.rule("pass")
       ends = true
-      for (const answers of await Promise.all(readers)) assert.isAbove(answers, 0)
+      for (const answers of await Promise.all(readers)) assert.isAbove(answers, 10)
     }),
   )
 

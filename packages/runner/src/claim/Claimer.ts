@@ -15,11 +15,12 @@ const safetyTick = "30 seconds"
 /** Attempts per slot that may be in hand, most of them being published. */
 const inHandPerSlot = 4
 /**
- * While runs hold their slots for less than this on average, more are claimed than slots are free: a claim takes as long
- * as such a run, and the slots would wait for it.
+ * While runs hold their slots for less than this on average, more are claimed than slots are free: slots would wait for the claim,
+ * and a claim of several runs costs little more than that of one. What is claimed ahead waits for about two such runs, less than
+ * `aheadWait`.
  */
-const quickMs = 20
-/** Runs claimed ahead, for each slot. */
+const quickMs = 80
+/** Runs claimed ahead, for each slot; more are asked for when half of them are left. */
 const aheadPerSlot = 2
 /** A run that was claimed ahead and gets no slot for this long is given back: another node may have one. */
 const aheadWait = "250 millis"
@@ -236,7 +237,8 @@ export const claimRuns = Effect.gen(function* () {
 
   const claim = Effect.gen(function* () {
     yield* go.await
-    const room = averageHeldMs < quickMs ? config.slots * aheadPerSlot - ahead.length : 0
+    const most = averageHeldMs < quickMs ? config.slots * aheadPerSlot : 0
+    const room = ahead.length <= most / 2 ? most - ahead.length : 0
     const limit = Math.min(free + room, config.slots * inHandPerSlot - active.size)
     if (!mayHaveWork || limit <= 0) {
       go.closeUnsafe()

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto"
-import { Catalog, parseBytes } from "@rat/lakehouse"
-import { Config, Context, Effect, Layer } from "effect"
+import { byteSize, Catalog } from "@rat/lakehouse"
+import { Context, Effect, Layer } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { ChangeWatch } from "./ChangeWatch.ts"
 import { type Concern, concernsOf } from "./Concern.ts"
@@ -35,10 +35,7 @@ export const matchesTag = (ifNoneMatch: string | undefined, tag: string): boolea
   ifNoneMatch !== undefined &&
   (ifNoneMatch.trim() === "*" || ifNoneMatch.split(",").some((each) => each.trim().replace(/^W\//, "") === tag))
 
-const cacheBytes = Config.String("RAT_RESPONSE_CACHE").pipe(
-  Config.withDefault("32MiB"),
-  Config.map((text) => parseBytes(text) ?? 32 * 2 ** 20),
-)
+const cacheBytes = byteSize("RAT_RESPONSE_CACHE", 32 * 2 ** 20)
 
 /**
  * Answers to GETs of things that change seldom, as they were sent. An answer is used only when nothing that it depends on
@@ -60,7 +57,6 @@ export class ResponseCache extends Context.Service<
       tag: string,
       sizeBytes: number,
     ) => void
-    readonly size: () => { readonly entries: number; readonly bytes: number }
   }
 >()("rat/server/cache/ResponseCache") {
   static readonly layer = Layer.effect(
@@ -82,7 +78,7 @@ export class ResponseCache extends Context.Service<
 
       return ResponseCache.of({
         ahead: (request) => {
-          if (request.method !== "GET" || maxBytes === 0) return null
+          if (request.method !== "GET") return null
           const concerns = concernsOf(request.url, joinsTransactions)
           if (concerns === null) return null
           // One entry may be asked for as JSON in several ways; none of them is another kind of answer.
@@ -116,7 +112,6 @@ export class ResponseCache extends Context.Service<
             remove(oldest)
           }
         },
-        size: () => ({ entries: entries.size, bytes }),
       })
     }),
   ).pipe(Layer.provide(ChangeWatch.layer))

@@ -1,4 +1,4 @@
-import { Clock, Duration, Effect, Layer, Schedule } from "effect"
+import { Clock, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { Outbox } from "../event/Outbox.ts"
 import { MaintenanceRepository } from "../maintenance/MaintenanceRepository.ts"
@@ -7,6 +7,8 @@ import { NodeIdentity } from "./NodeIdentity.ts"
 import { lifeLocks, NodeRegistry } from "./NodeRegistry.ts"
 
 const interval = Duration.millis(500)
+/** While there is nobody else: a process that was here before may have left something. */
+const intervalAlone = Duration.seconds(5)
 /** A node whose connection broke has this long to come back before its work is given to others. */
 const grace = Duration.seconds(1)
 /**
@@ -78,12 +80,15 @@ export const NodeReaper = {
           suspects.delete(id)
         }
       })
+      // That Postgres is away is said elsewhere, once.
       const surely = Effect.catchCause(look, (cause) =>
-        Effect.logWarning("Could not look for nodes that are gone", cause),
+        Effect.logDebug("Nodes that are gone could not be looked for", cause),
       )
-
+      const pause = Effect.flatMap(registry.nodes, (nodes) =>
+        Effect.sleep(nodes.some(({ id }) => id !== self.id) ? interval : intervalAlone),
+      )
       if (self.isClustered) {
-        yield* Effect.forkScoped(Effect.repeat(surely, Schedule.spaced(interval)))
+        yield* Effect.forkScoped(Effect.forever(Effect.andThen(surely, pause)))
         return
       }
       // Whoever else holds a lease is a process that was here before.

@@ -9,7 +9,7 @@ import { Outbox } from "./Outbox.ts"
 const batchSize = 1000
 
 /** Under load the relay moves what gathered in this time, in one transaction. The first event is moved at once. */
-const gatherMs = 3
+const gatherMs = 10
 
 /**
  * Events of a node that was killed between a commit and its wake-up lie in the outbox until any relay runs. This is how

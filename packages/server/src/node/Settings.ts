@@ -146,7 +146,7 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_STREAMS_PER_NODE", "1000", "Open event streams of this node."),
   row("RAT_STREAM_MAX_LIFE", "30 minutes", "An event stream is closed after this; clients resume."),
   row("RAT_STREAM_HEARTBEAT", "15 seconds", "A silent event stream sends a comment this often."),
-  row("RAT_RESPONSE_CACHE", "32MiB", "Memory for answers to GETs of what changes seldom; 0 keeps none."),
+  row("RAT_RESPONSE_CACHE", "32MiB", "Memory for answers to GETs of what changes seldom."),
   // Runner
   row("RAT_RUNNER_SLOTS", "the number of processors, at least 2", "Runs that execute at the same time."),
   row("RAT_RUNNER_THREADS", "the number of processors, at most 4", "Threads of one run's engine."),
