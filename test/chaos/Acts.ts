@@ -129,7 +129,7 @@ export const openStage = (cluster: Cluster): Stage => {
       async (node, length) => {
         set(node, make(length))
         await delay(spread(length, 500, longestMs))
-        set(node, { kind: "clear" })
+        set(node, "pass")
       },
       () => set === cluster.setWeather || hasFarStore(),
     )
@@ -192,12 +192,12 @@ export const openStage = (cluster: Cluster): Stage => {
       )
     }),
     "reset sessions": onNode(async (node) => cluster.resetSessions(node)),
-    "slow Postgres": weather(cluster.setWeather, (length) => ({ kind: "slow", ms: spread(length, 20, 300) }), 6_000),
-    "cut off Postgres": weather(cluster.setWeather, () => ({ kind: "black hole" }), 12_000),
-    "refuse Postgres": weather(cluster.setWeather, () => ({ kind: "refusing" }), 6_000),
-    "slow store": weather(storeWeather, (length) => ({ kind: "slow", ms: spread(length, 20, 300) }), 6_000),
+    "slow Postgres": weather(cluster.setWeather, (length) => ({ latencyMs: spread(length, 20, 300) }), 6_000),
+    "cut off Postgres": weather(cluster.setWeather, () => "hold", 12_000),
+    "refuse Postgres": weather(cluster.setWeather, () => "refuse", 6_000),
+    "slow store": weather(storeWeather, (length) => ({ latencyMs: spread(length, 20, 300) }), 6_000),
     "reset store": onNode(async (node) => cluster.store.reset(node.name), hasFarStore),
-    "cut off store": weather(storeWeather, () => ({ kind: "black hole" }), 12_000),
+    "cut off store": weather(storeWeather, () => "hold", 12_000),
     "break store": onStore(async (length) => {
       let nth = 0
       cluster.store.setTrouble(() => (nth++ % 3 === 0 ? troubles[((nth / 3) % troubles.length) | 0]! : "conditional"))

@@ -23,7 +23,7 @@ export interface ChaosOptions {
   readonly nodes: number
   /** Accepted runs after which the test ends. */
   readonly runs: number
-  /** Longest pause between two acts, in milliseconds. */
+  /** Longest pause between two acts, in milliseconds; longer on a machine on which nodes start slowly. */
   readonly pauseMs?: number
   /** The first so many acts, then none; without it as many as there is time for. */
   readonly acts?: number
@@ -67,7 +67,11 @@ export interface ChaosReport {
 const restSeconds = 120
 /** What a run leaves behind is put away after its end: lines, branches, slots, events. */
 const settleMs = 3_000
-const waitLimitMs = 10_000
+/** A machine on which a cluster starts within this many seconds has the usual pace. */
+const usualStartSeconds = 6
+const slowestPace = 6
+/** Longest time that submissions may go on after the last act. */
+const submitSeconds = 600
 
 const count = (items: Iterable<string>) => {
   const counts: Record<string, number> = {}
@@ -121,9 +125,10 @@ export const runChaos = async (options: ChaosOptions): Promise<ChaosReport> => {
   const complaints: Array<string> = []
   let memory = 0
   const cluster = await startCluster({ folder, roles: mixOf(nodes), store })
+  const pace = Math.min(slowestPace, Math.max(1, (performance.now() - started) / 1000 / usualStartSeconds))
   const ledger = openLedger(cluster.logs)
   try {
-    say(`${nodes} nodes, store ${store}, seed ${seed}, logs ${cluster.logs}`)
+    say(`${nodes} nodes, store ${store}, seed ${seed}, pace ${pace.toFixed(1)}, logs ${cluster.logs}`)
     await pushWorkload(new RatClient({ apiUrl: cluster.withRole("api")[0]!.url }), ledger)
     const clients = startClients({
       nodes: cluster.withRole("api"),
@@ -144,7 +149,7 @@ export const runChaos = async (options: ChaosOptions): Promise<ChaosReport> => {
     })
     while (!isOver && (options.acts === undefined || acts.length < options.acts)) {
       const card = cards.next().value
-      await Promise.race([delay(card.pauseMs), submitted])
+      await Promise.race([delay(card.pauseMs * pace), submitted])
       if (isOver) break
       const target = stage.play(card)
       ledger.write({ act: card.act, target, length: card.length })
@@ -158,7 +163,7 @@ export const runChaos = async (options: ChaosOptions): Promise<ChaosReport> => {
         cluster.nodes.reduce((sum, node) => sum + (node.isUp() ? memoryOf(node.pid()) : 0), 0),
       )
     }
-    await Promise.race([submitted, delay(options.acts === undefined ? 0 : waitLimitMs * 60)])
+    await Promise.race([submitted, delay(options.acts === undefined ? 0 : submitSeconds * 1000)])
     await stage.clear()
     complaints.push(...stage.complaints)
     say("healing")

@@ -213,6 +213,11 @@ export const startClients = (options: ClientOptions) => {
   return {
     /** Resolves when all runs are submitted. */
     done: everybody.then(() => {}),
+    /** Resolves when all runs are submitted and everybody has gone. */
+    leaveWhenDone: async () => {
+      await everybody
+      await Promise.all(visits)
+    },
     /** No more submissions; resolves when everybody has gone. */
     leave: async () => {
       isOver = true

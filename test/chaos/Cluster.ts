@@ -2,8 +2,9 @@ import { chmodSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { Role } from "@rat/domain"
+import { makeTcpFaultProxy, type TcpFault, type TcpFaultProxy } from "@rat/lakehouse"
+import { Effect, Exit, Scope } from "effect"
 import { signal } from "../support/Processes.ts"
-import { makeTcpProxy, type Weather } from "../support/TcpProxy.ts"
 import { type ClusterNode, makeClusterNode } from "./ClusterNode.ts"
 import { type ClusterPostgres, startClusterPostgres } from "./ClusterPostgres.ts"
 import { type ClusterStore, openClusterStore, type StoreKind } from "./ClusterStore.ts"
@@ -33,7 +34,7 @@ export interface Cluster {
   readonly database: Database
   readonly logs: string
   /** Of the way from one node to Postgres. */
-  readonly setWeather: (node: ClusterNode, weather: Weather) => void
+  readonly setWeather: (node: ClusterNode, weather: TcpFault) => void
   readonly resetSessions: (node: ClusterNode) => void
   /** Everything is as on the first day: proxies pass, Postgres and all nodes run and say that they are ready. */
   readonly heal: () => Promise<void>
@@ -74,7 +75,9 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
   const postgres = await startClusterPostgres(join(folder, "postgres"))
   const store = await openClusterStore(options.store, objects)
   const database = openDatabase(postgres.url)
-  const proxies = new Map<string, Awaited<ReturnType<typeof makeTcpProxy>>>()
+  const scope = Effect.runSync(Scope.make())
+  const within = <A>(effect: Effect.Effect<A, never, Scope.Scope>) => Effect.runPromise(Scope.provide(effect, scope))
+  const proxies = new Map<string, TcpFaultProxy>()
   const nodes: Array<ClusterNode> = []
 
   // Nodes are processes of their own: whoever ends this one takes them along. Postgres has a watchdog.
@@ -89,12 +92,12 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
     await database.close()
     await postgres.stop()
     await store.close()
-    await Promise.all(Array.from(proxies.values(), (proxy) => proxy.close()))
+    await Effect.runPromise(Scope.close(scope, Exit.void))
   }
   const heal = async () => {
     for (const node of nodes) {
-      proxies.get(node.name)?.set({ kind: "clear" })
-      store.setWeather(node.name, { kind: "clear" })
+      proxies.get(node.name)?.rule("pass")
+      store.setWeather(node.name, "pass")
       node.resume()
     }
     store.setTrouble(undefined)
@@ -117,7 +120,7 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
   try {
     for (const [index, roles] of options.roles.entries()) {
       const name = `n${index + 1}`
-      const proxy = await makeTcpProxy(postgres.port)
+      const proxy = await within(makeTcpFaultProxy({ host: "127.0.0.1", port: postgres.port }))
       proxies.set(name, proxy)
       nodes.push(
         await makeClusterNode({
@@ -148,8 +151,8 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
     store,
     database,
     logs,
-    setWeather: (node, weather) => proxies.get(node.name)?.set(weather),
-    resetSessions: (node) => void proxies.get(node.name)?.reset(),
+    setWeather: (node, weather) => proxies.get(node.name)?.rule(weather),
+    resetSessions: (node) => proxies.get(node.name)?.reset(),
     heal,
     drain: async () => {
       const codes = await Promise.all(

@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
-import { type Fault, makeFaultProxy } from "@rat/lakehouse"
+import { type Fault, makeFaultProxy, makeTcpFaultProxy, type TcpFault, type TcpFaultProxy } from "@rat/lakehouse"
 import { Effect, Exit, Scope } from "effect"
 import { s3Environment, s3Server } from "../support/S3Server.ts"
-import { makeTcpProxy, type Weather } from "../support/TcpProxy.ts"
 
 export type StoreKind = "folder" | "s3"
 
@@ -13,7 +12,7 @@ export interface ClusterStore {
   /** What a node has in its environment to find it. */
   readonly join: (node: string) => Promise<Readonly<Record<string, string>>>
   /** Of the way from one node to it. Nothing happens to a folder. */
-  readonly setWeather: (node: string, weather: Weather) => void
+  readonly setWeather: (node: string, weather: TcpFault) => void
   readonly reset: (node: string) => void
   /** What the server itself does with requests; undefined: it is well. */
   readonly setTrouble: (trouble: (() => Fault) | undefined) => void
@@ -40,25 +39,24 @@ const s3Store = async (): Promise<ClusterStore> => {
   // The server behind ignores If-None-Match, on which several nodes rely.
   const well = (): Fault => "conditional"
   front.rule(well)
-  const proxies = new Map<string, Awaited<ReturnType<typeof makeTcpProxy>>>()
+  const proxies = new Map<string, TcpFaultProxy>()
   return {
     kind: "s3",
     join: async (node) => {
-      const proxy = proxies.get(node) ?? (await makeTcpProxy(Number(new URL(front.url).port)))
+      const proxy =
+        proxies.get(node) ??
+        (await within(makeTcpFaultProxy({ host: "127.0.0.1", port: Number(new URL(front.url).port) })))
       proxies.set(node, proxy)
       return s3Environment(`http://127.0.0.1:${proxy.port}`)
     },
-    setWeather: (node, weather) => proxies.get(node)?.set(weather),
-    reset: (node) => void proxies.get(node)?.reset(),
+    setWeather: (node, weather) => proxies.get(node)?.rule(weather),
+    reset: (node) => proxies.get(node)?.reset(),
     setTrouble: (trouble) => front.rule(trouble ?? well),
     read: async (location) => {
       const response = await fetch(`${server}/${location.replace(/^s3:\/\//, "")}`)
       return response.ok ? Buffer.from(await response.arrayBuffer()) : undefined
     },
-    close: async () => {
-      await Promise.all(Array.from(proxies.values(), (proxy) => proxy.close()))
-      await Effect.runPromise(Scope.close(scope, Exit.void))
-    },
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void)),
   }
 }
 

@@ -64,21 +64,21 @@ layer(Layer.effect(Node, testNode({ store: "file" })), { excludeTestServices: tr
         const lock = join(dataFolder, "postgres", "cluster", "postmaster.pid")
         const postgres = Number.parseInt(readFileSync(lock, "utf8"), 10)
         process.kill(postgres, "SIGKILL")
-        const refused = new Set<string>()
+        // Postgres is back within a second or so: reads wait for it or are refused, and neither is an error of ours.
         await until("the database's return", 30, async () => {
           const answers = await Promise.all(
             Object.entries(reads).map(async ([name, read]) => ({ name, ...(await read(url)) })),
           )
-          for (const { name, status, message } of answers) {
+          for (const { name, status, message, retryAfter } of answers) {
             if (status === 200) continue
             assert.deepStrictEqual([name, status], [name, 503])
+            assert.isNotNull(retryAfter)
             assert.include(message, "database cannot be reached")
-            refused.add(name)
           }
-          const isBack = answers.every(({ status }) => status === 200) && refused.size > 0
-          return isBack && (await readiness(url)).code === 200 ? true : undefined
+          const isBack = Number.parseInt(readFileSync(lock, "utf8"), 10) !== postgres
+          const isServed = answers.every(({ status }) => status === 200)
+          return isBack && isServed && (await readiness(url)).down.length === 0 ? true : undefined
         })
-        assert.deepStrictEqual([...refused].sort(), ["preview", "query", "tables"])
         assert.deepStrictEqual(await rowsOf(client, "select id from silver.kept"), [[1]])
       }),
     )

@@ -18,7 +18,13 @@ class BrokenStore extends Context.Service<BrokenStore, { readonly node: TestNode
     BrokenStore,
     Effect.gen(function* () {
       const proxy = yield* makeFaultProxy(yield* s3Server)
-      return { node: yield* testNode({ store: "file", environment: s3Environment(proxy.url) }), proxy }
+      // A run waits for its store as long as it may take, and another attempt follows: neither, where it stays away.
+      const environment = {
+        ...s3Environment(proxy.url),
+        RAT_RUN_TIMEOUT_SECONDS: "15",
+        RAT_MAX_OUTAGE_RETRIES: "0",
+      }
+      return { node: yield* testNode({ store: "file", environment }), proxy }
     }),
   )
 }
@@ -55,32 +61,35 @@ layer(BrokenStore.layer, { excludeTestServices: true, timeout: "60 seconds" })(
       ),
     )
 
-    it.effect("for good fails runs and pushes with the reason, and readiness says what is missing", () =>
-      Effect.flatMap(BrokenStore, ({ node: { client, url, dataFolder }, proxy }) =>
-        Effect.promise(async () => {
-          await pushPipeline(client, "kept", "select 2 as id")
-          const before = await client.tables.get("default", "silver", "kept")
-          proxy.rule(() => broken)
-          const ended = await runPipeline(client, "kept")
-          assert.strictEqual(ended.status, "failed")
-          assert.include(ended.error ?? "", "object store")
-          assert.include(ended.error ?? "", "Nothing was published")
-          assert.include(ended.error ?? "", "Run it again")
-          assertForPeople(ended.error ?? "", dataFolder)
-          const refusal = await rejection(pushPipeline(client, "other", "select 1 as a"))
-          assert.strictEqual(refusal.status, 503)
-          assertForPeople(refusal.message, dataFolder)
-          const state = await readiness(url)
-          assert.deepStrictEqual([state.code, state.down], [200, ["object_store"]])
+    it.effect(
+      "for good fails runs and pushes with the reason, and readiness says what is missing",
+      () =>
+        Effect.flatMap(BrokenStore, ({ node: { client, url, dataFolder }, proxy }) =>
+          Effect.promise(async () => {
+            await pushPipeline(client, "kept", "select 2 as id")
+            const before = await client.tables.get("default", "silver", "kept")
+            proxy.rule(() => broken)
+            const ended = await runPipeline(client, "kept")
+            assert.strictEqual(ended.status, "failed")
+            assert.include(ended.error ?? "", "object store")
+            assert.include(ended.error ?? "", "Nothing was published")
+            assert.include(ended.error ?? "", "Run it again")
+            assertForPeople(ended.error ?? "", dataFolder)
+            const refusal = await rejection(pushPipeline(client, "other", "select 1 as a"))
+            assert.strictEqual(refusal.status, 503)
+            assertForPeople(refusal.message, dataFolder)
+            const state = await readiness(url)
+            assert.deepStrictEqual([state.code, state.down], [200, ["object_store"]])
 
-          proxy.rule(() => "pass")
-          await until("readiness", 20, async () => ((await readiness(url)).down.length === 0 ? true : undefined))
-          assert.strictEqual((await client.tables.get("default", "silver", "kept")).snapshot_id, before.snapshot_id)
-          const again = await runPipeline(client, "kept")
-          assert.deepStrictEqual([again.status, again.error], ["success", null])
-          assert.deepStrictEqual(await rowsOf(client, "select id::integer from silver.kept"), [[2]])
-        }),
-      ),
+            proxy.rule(() => "pass")
+            await until("readiness", 20, async () => ((await readiness(url)).down.length === 0 ? true : undefined))
+            assert.strictEqual((await client.tables.get("default", "silver", "kept")).snapshot_id, before.snapshot_id)
+            const again = await runPipeline(client, "kept")
+            assert.deepStrictEqual([again.status, again.error], ["success", null])
+            assert.deepStrictEqual(await rowsOf(client, "select id::integer from silver.kept"), [[2]])
+          }),
+        ),
+      60_000,
     )
   },
 )

@@ -46,7 +46,11 @@ export const startPeerProcess = async (
   module: string,
   args: ReadonlyArray<string>,
 ): Promise<PeerProcess & { readonly ready: unknown }> => {
-  const child = fork(new URL(module, import.meta.url), args, { stdio: ["ignore", "ignore", "inherit", "ipc"] })
+  const child = fork(new URL(module, import.meta.url), args, {
+    // Warnings of theirs are nobody's business here.
+    env: { ...process.env, NODE_NO_WARNINGS: "1", RESTATE_LOGGING: "ERROR" },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  })
   const answer = async (): Promise<FromPeer> => {
     const [message] = (await Promise.race([
       once(child, "message"),

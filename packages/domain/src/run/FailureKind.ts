@@ -13,6 +13,8 @@ const kinds: { readonly [Code in string]: FailureKind } = {
   "catalog.unavailable": "outage",
   "control.unavailable": "outage",
   "slot.busy": "outage",
+  /** The store answers, but does not do it: it is full, or access was taken away. */
+  "store.refused": "transient",
   /** The runner's own disk or memory, not the pipeline's limit. */
   "limit.disk": "transient",
   "machine.memory": "transient",

@@ -188,6 +188,36 @@ describe("A call that leaves the process", () => {
     }),
   )
 
+  it.effect(
+    "is refused while the dependency's own probe finds out, which it does again and again, and no caller has to",
+    () =>
+      Effect.gen(function* () {
+        let isBack = false
+        const probed = counted(() => (isBack ? Effect.void : Effect.fail(new Down({ reason: "still away." }))))
+        const dependency = yield* outbound({
+          dependency: "postgres",
+          endpoint: "there:1",
+          verdict: verdictOf,
+          probe: probed.attempt,
+        })
+        const { failuresToOpen, maxOpenFor } = defaultPolicies.postgres
+        const down = Effect.exit(dependency.call("ask", Effect.fail(new Down({ reason: "reset." })), { retries: 0 }))
+        for (let nth = 0; nth < failuresToOpen; nth++) yield* down
+        const asked = counted(() => Effect.void)
+        for (let round = 1; round <= 20; round++) {
+          yield* TestClock.adjust(Duration.toMillis(maxOpenFor) + 2)
+          assert.isAtLeast(probed.tries(), round)
+          const refused = yield* Effect.flip(dependency.call("ask", asked.attempt))
+          assert.include(String(refused.message), "the last one being: still away.")
+        }
+        assert.strictEqual(asked.tries(), 0)
+        isBack = true
+        yield* TestClock.adjust(Duration.toMillis(maxOpenFor) + 2)
+        yield* dependency.call("ask", asked.attempt)
+        assert.strictEqual(asked.tries(), 1)
+      }),
+  )
+
   it.effect("is counted by how it ended, and circuits are shown only while their owner lives", () =>
     Effect.gen(function* () {
       const dependencies = new Set<never>()

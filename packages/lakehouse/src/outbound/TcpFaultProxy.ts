@@ -26,6 +26,8 @@ export interface TcpFaultProxy {
 class Link {
   private readonly ends: readonly [Socket, Socket]
   private held: Array<() => void> = []
+  /** What arrives later, in order: bytes never overtake each other, whatever the rule is by then. */
+  private readonly late: Array<{ readonly at: number; readonly act: () => void }> = []
   private hasLost = false
   fault: TcpFault
 
@@ -48,8 +50,27 @@ class Link {
     if (this.fault === "lose") {
       this.hasLost = true
     } else if (this.fault === "hold" || this.held.length > 0) this.held.push(act)
-    else if (typeof this.fault === "object") setTimeout(act, this.fault.latencyMs)
+    else if (typeof this.fault === "object") this.delay(act, this.fault.latencyMs)
+    else if (this.late.length > 0) this.delay(act, 0)
     else act()
+  }
+
+  private delay(act: () => void, ms: number): void {
+    this.late.push({ at: performance.now() + ms, act })
+    if (this.late.length === 1) this.arrive()
+  }
+
+  private arrive(): void {
+    const next = this.late[0]
+    if (next === undefined) return
+    setTimeout(
+      () => {
+        this.late.shift()
+        next.act()
+        this.arrive()
+      },
+      Math.max(0, next.at - performance.now()),
+    )
   }
 
   set(fault: TcpFault): void {

@@ -1,12 +1,12 @@
 import { execFile } from "node:child_process"
-import { chmodSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Slot } from "./SlotPool.ts"
+import type { Slot, SlotPoolOptions } from "./SlotPool.ts"
 import { findWall, isClosed, noWall, type Wall, type WallPart, weaker } from "./SlotWall.ts"
 import { attacks } from "./TestAttacks.ts"
 import { pidOf, until } from "./TestPool.ts"
@@ -31,6 +31,19 @@ const listening = Effect.acquireRelease(
     }),
 )
 
+const optionsOf = (folder: string): SlotPoolOptions => ({
+  name: "test",
+  size: 1,
+  maxWaiting: 2,
+  entry: new URL("./TestSlot.ts", import.meta.url),
+  folder,
+  memoryLimitBytes: 1e8,
+  spillLimitBytes: 1e8,
+  threads: 1,
+  recycleAfter: 1_000,
+  cancelGraceMs: 300,
+})
+
 /** Two slots behind a wall, in the data folder of a node; the first is attacked from inside. */
 const successes = (wall: Wall, isTried: (name: string) => boolean = () => true) =>
   Effect.gen(function* () {
@@ -41,20 +54,11 @@ const successes = (wall: Wall, isTried: (name: string) => boolean = () => true) 
     mkdirSync(join(folder, "store"))
     const object = join(folder, "store", "object")
     writeFileSync(object, "the store's", { mode: 0o444 })
-    const options = {
-      name: "test",
-      size: 2,
-      maxWaiting: 2,
-      entry: new URL("./TestSlot.ts", import.meta.url),
-      folder: join(folder, "slots"),
-      memoryLimitBytes: 1e8,
-      spillLimitBytes: 1e8,
-      threads: 1,
-      recycleAfter: 1_000,
-      cancelGraceMs: 300,
-    }
     // In `require`: a wall behind which slots do not start is a failure here.
-    const pool = yield* makeWarmPool(options, { mode: "require", find: async () => wall })
+    const pool = yield* makeWarmPool(
+      { ...optionsOf(join(folder, "slots")), size: 2 },
+      { mode: "require", find: async () => wall },
+    )
     const slot: Slot = yield* pool.acquire
     const neighbour = yield* pool.acquire
     const neighbourPid = yield* pidOf(neighbour)
@@ -118,6 +122,32 @@ describe.skipIf(!isClosed(found))("Behind the wall", () => {
     )
   }
 
+  for (const [name, wall] of walls) {
+    it.live.skipIf(!isClosed(wall))(`made of ${name}, the engine reads its inputs and writes its result`, () =>
+      Effect.gen(function* () {
+        const folder = mkdtempSync(join(tmpdir(), "rat-wall-"))
+        chmodSync(folder, 0o711)
+        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
+        const pool = yield* makeWarmPool(
+          {
+            ...optionsOf(folder),
+            entry: new URL("./TestEngineSlot.ts", import.meta.url),
+            memoryLimitBytes: 1.5e8,
+            spillLimitBytes: 1e9,
+          },
+          { mode: "require", find: async () => wall },
+        )
+        const slot = yield* pool.acquire
+        const [input, output] = [join(slot.folder, "in", "input.csv"), join(slot.folder, "out", "output.parquet")]
+        writeFileSync(input, "a,b\n1,x\n2,y\n", { mode: 0o444 })
+        const rows = `select hash(i) as h, repeat(i::varchar, 8) as t from range(100_000) r(i)`
+        const read = `select count(*)::int as n from read_csv('${input}') union all select count(*)::int from (${rows} order by h, t offset 1)`
+        assert.deepStrictEqual(yield* slot.call("sql", `copy (${read}) to '${output}' (format parquet)`), [["2"]])
+        assert.isTrue(existsSync(output))
+      }).pipe(Effect.scoped),
+    )
+  }
+
   it.live("an ordinary user's slots get nowhere either", () =>
     Effect.gen(function* () {
       if (process.getuid?.() !== 0) return // the tests above were that user's
@@ -154,21 +184,7 @@ describe.skipIf(!isClosed(found))("Behind the wall", () => {
       const folder = mkdtempSync(join(tmpdir(), "rat-wall-"))
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const pool = yield* makeWarmPool(
-            {
-              name: "test",
-              size: 1,
-              maxWaiting: 1,
-              entry: new URL("./TestSlot.ts", import.meta.url),
-              folder,
-              memoryLimitBytes: 1e8,
-              spillLimitBytes: 1e8,
-              threads: 1,
-              recycleAfter: 1_000,
-              cancelGraceMs: 300,
-            },
-            { mode: "require", find: async () => found },
-          )
+          const pool = yield* makeWarmPool(optionsOf(folder), { mode: "require", find: async () => found })
           const slot = yield* pool.acquire
           const pid = yield* pidOf(slot)
           yield* Effect.forkScoped(Effect.ignore(slot.call("block", null)), { startImmediately: true })

@@ -197,8 +197,8 @@ export const launchCommand = ({ parts }: Wall, launch: Launch): readonly [string
   if (has("limits")) {
     command.push("prlimit", "--core=0")
     if (launch.dataBytes !== undefined) command.push(`--data=${launch.dataBytes}`)
-    // The kernel counts per user, so only where the slot has one for itself.
-    if (has("user") || has("namespaces")) command.push(`--nproc=${ownThreads + 2 * launch.threads}`)
+    // The kernel counts per user, so only where the slot has one for itself: its own, or that of its user namespace.
+    if (has("user") || (has("namespaces") && !isRoot)) command.push(`--nproc=${ownThreads + 2 * launch.threads}`)
     command.push("--")
   }
   if (has("privileges")) {

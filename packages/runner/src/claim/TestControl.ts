@@ -55,6 +55,12 @@ export interface TestPipeline {
   readonly files: Readonly<Record<string, string>>
 }
 
+interface SubmitOptions {
+  readonly kind?: RunKind
+  /** Of the run that this one goes on with or repeats. */
+  readonly checkpoint?: Schema.Json | null
+}
+
 const uuid7 = (): string => {
   const bytes = randomBytes(16)
   bytes.writeUIntBE(Date.now(), 0, 6)
@@ -70,7 +76,7 @@ const uuid7 = (): string => {
 export class TestControl extends Context.Service<
   TestControl,
   {
-    readonly submit: (pipeline: TestPipeline, options?: { readonly kind?: RunKind }) => Effect.Effect<RunId>
+    readonly submit: (pipeline: TestPipeline, options?: SubmitOptions) => Effect.Effect<RunId>
     readonly upload: (zone: string, name: string, content: string) => Effect.Effect<void>
     readonly end: (runId: RunId) => Effect.Effect<TestEnd>
     readonly run: (pipeline: TestPipeline) => Effect.Effect<TestEnd & { readonly runId: RunId }>
@@ -243,7 +249,7 @@ const make = (leaseTime: Duration.Duration) =>
       ]),
     ) as unknown as typeof client
 
-    const submit = Effect.fnUntraced(function* (pipeline: TestPipeline, options?: { readonly kind?: RunKind }) {
+    const submit = Effect.fnUntraced(function* (pipeline: TestPipeline, options?: SubmitOptions) {
       const files = yield* Effect.forEach(Object.entries(pipeline.files), ([path, content]) => {
         const hash = ContentHash.make(createHash("sha256").update(content).digest("hex"))
         return Effect.as(store.put(blobKey(hash), new TextEncoder().encode(content)), new CodeFile({ path, hash }))
@@ -258,7 +264,7 @@ const make = (leaseTime: Duration.Duration) =>
         attempt: 0,
         token: 0n,
         isHeld: false,
-        checkpoint: null,
+        checkpoint: options?.checkpoint ?? null,
         claimed: {
           kind,
           namespace,

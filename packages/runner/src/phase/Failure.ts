@@ -66,7 +66,9 @@ const described = (error: unknown): Failure => {
         error: "The database that holds the catalog did not answer. Nothing was published. Run it again when it does.",
       }
     default: {
-      const code = codes[error._tag]
+      // Full, forbidden or misconfigured: it answers, so that waiting for it is in vain.
+      const isRefusal = error._tag === "StoreUnavailable" && !(error as Tagged & { isOutage?: unknown }).isOutage
+      const code = isRefusal ? "store.refused" : codes[error._tag]
       return code === undefined
         ? { code: "internal", error: unexpected(error.message) }
         : { code, error: `${withoutServerPaths(error.message)}${advice[error._tag] ?? ""}` }

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { decodeCheckpoint, mainRef, type RunId } from "@rat/domain"
+import { decodeCheckpoint, inputsOfCheckpoint, mainRef, type RunId } from "@rat/domain"
 import { Catalog } from "@rat/lakehouse"
 import { Effect } from "effect"
 import { TestControl, type TestEnd, type TestPipeline } from "../claim/TestControl.ts"
@@ -41,7 +41,7 @@ const left: { readonly [S in Step]: ReadonlyArray<string> } = {
 const isResolved = (step: Step) => steps.indexOf(step) > steps.indexOf("readTable")
 
 /** Longer than lines and checkpoints wait for company. */
-const reported = Effect.sleep(150)
+const reported = Effect.sleep(300)
 
 layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { excludeTestServices: true })(
   "An attempt that follows one that was killed",
@@ -219,6 +219,42 @@ layer(testRunner({ settings: { slots: 2, qualityTimeoutSeconds: 30 } }), { exclu
           ])
         }),
     )
+
+    for (const isResumed of [true, false]) {
+      it.effect(
+        `${isResumed ? "goes on with" : "repeats"} a run that was cancelled after its commit with the same files, on a branch of its own`,
+        () =>
+          Effect.gen(function* () {
+            const control = yield* TestControl
+            const faults = yield* TestFaults
+            const pipeline = loading(isResumed ? "resumed" : "repeated")
+            yield* begun(pipeline)
+            let first: RunId | undefined
+            faults.once(
+              "committed",
+              Effect.suspend(() => Effect.andThen(reported, Effect.andThen(control.cancel(first!), Effect.never))),
+            )
+            first = yield* control.submit(pipeline)
+            assert.strictEqual((yield* control.end(first))._tag, "Stopped")
+            yield* control.upload(pipeline.name, "c.csv", "id\n4\n")
+            const left = control.checkpoint(first)!
+            const runId = yield* control.submit(pipeline, { checkpoint: isResumed ? left : inputsOfCheckpoint(left) })
+            const outcome = succeeded(yield* control.end(runId))
+            assert.deepStrictEqual(
+              outcome.phases.map(({ name }) => name),
+              isResumed ? ["branch", "resolve", "commit", "test"] : all,
+            )
+            assert.deepStrictEqual(outcome.landingFileIds, ["a.csv", "b.csv"])
+            assert.deepStrictEqual([yield* commitsOf(first), yield* commitsOf(runId)], [0, 1])
+            assert.deepStrictEqual(yield* rowsOf(`bronze.${pipeline.name}`, "id, seen"), [
+              ["1", "1"],
+              ["1", "none"],
+              ["2", "1"],
+              ["3", "1"],
+            ])
+          }),
+      )
+    }
 
     it.effect("a checkpoint of a version that this node does not know begins anew", () =>
       Effect.sync(() => {

@@ -3,7 +3,7 @@ import { Cause, Clock, Deferred, Effect, Latch, type Schema, Semaphore } from "e
 import type { RunControl } from "../claim/RunControl.ts"
 
 /** How long lines wait for company, and how many make a batch of their own. */
-const windowMs = 50
+const windowMs = 100
 const batchLines = 100
 /** After a report that did not get through. */
 const retryMs = 500
@@ -35,7 +35,7 @@ export interface RunLog {
 }
 
 /**
- * The log of one attempt. Sends phase, lines and checkpoint at most every 50 ms, so that a short run needs one report. Bounded by
+ * The log of one attempt. Sends phase, lines and checkpoint at most every 100 ms, so that a short run needs none. Bounded by
  * lines and by their length. The sender lives as long as the scope.
  */
 export const makeRunLog = Effect.fnUntraced(function* (options: {

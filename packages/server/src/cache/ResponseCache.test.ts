@@ -140,7 +140,7 @@ layer(TestPostgres.layer([], { maxConnections: 4 }), { excludeTestServices: true
             yield* call(nodes[n % 2]!, method, path, body)
           }
         }
-        for (let step = 0; step < 80; step++) {
+        for (let step = 0; step < 60; step++) {
           const options = writes(dice(6))
           // Once each, in the order in which one needs the other, then at random, deletions less often.
           const drawn = options[step < options.length ? step : dice(options.length)]!

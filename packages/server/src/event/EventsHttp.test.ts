@@ -277,6 +277,36 @@ layer(
       }).pipe(Effect.scoped),
   )
 
+  it.effect("streams go on without a gap or a double when the node loses its sessions in between", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      // Events come from another node, so that this one depends on what it hears.
+      const other = yield* Layer.build(Layer.fresh(EventLog.layer))
+      const before = yield* position
+      const live = yield* open()
+      const late = yield* open(`?after=${before}`)
+      const total = 60
+      for (let n = 1; n <= total; n++) {
+        yield* append(event(n)).pipe(
+          Effect.provide(other),
+          Effect.retry({ schedule: Schedule.spaced("20 millis"), times: 50 }),
+        )
+        if (n % 20 === 0) {
+          yield* Effect.ignore(sql`
+            select pg_terminate_backend(pid)
+            from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid()`)
+        }
+      }
+      yield* until("all at both", () => live.numbers.includes(total) && late.numbers.includes(total))
+      // An append whose answer was lost is repeated: then the log itself has the event twice.
+      const logged = (yield* call("GET", `?after=${before}&limit=1000`)).body.events.map(
+        ({ payload }: { payload: { n: number } }) => payload.n,
+      )
+      assert.deepStrictEqual([live.numbers, late.numbers], [logged, logged])
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("streams are limited for each client, and a closed one makes room", () =>
     Effect.gen(function* () {
       const streams = yield* LogStreams

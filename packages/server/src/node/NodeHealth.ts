@@ -1,4 +1,4 @@
-import { mainRef, type Role } from "@rat/domain"
+import { mainRef, type Role, type SlotHealth } from "@rat/domain"
 import { Catalog, circuitOf, type DependencyName, ObjectStore, Outbound, Pg } from "@rat/lakehouse"
 import { Effect, Layer, Schema } from "effect"
 import { NodeIdentity } from "../cluster/NodeIdentity.ts"
@@ -7,9 +7,9 @@ import { RunnerClient } from "../project/RunnerClient.ts"
 import { QueryClient } from "../query/QueryClient.ts"
 import { type HealthCheck, HealthChecks } from "../system/HealthChecks.ts"
 
-class NoSlots extends Schema.TaggedError<NoSlots>()("NoSlots", { role: Schema.String }) {
+class NoSlots extends Schema.TaggedError<NoSlots>()("NoSlots", { role: Schema.String, problem: Schema.String }) {
   override get message() {
-    return `The ${this.role} role has no slot processes at the moment.`
+    return this.problem === "" ? `The ${this.role} role has no slot processes at the moment.` : this.problem
   }
 }
 
@@ -25,8 +25,10 @@ class HeldBack extends Schema.TaggedError<HeldBack>()("HeldBack", { reason: Sche
   }
 }
 
-const slotsOf = (role: string, health: Effect.Effect<{ readonly size: number }, unknown>) =>
-  Effect.flatMap(health, ({ size }) => (size > 0 ? Effect.void : Effect.fail(new NoSlots({ role }))))
+const slotsOf = (role: string, health: Effect.Effect<Pick<SlotHealth, "size" | "problem">, unknown>) =>
+  Effect.flatMap(health, ({ size, problem }) =>
+    size > 0 && (problem ?? null) === null ? Effect.void : Effect.fail(new NoSlots({ role, problem: problem ?? "" })),
+  )
 
 const everything: ReadonlyArray<Role> = ["api", "control", "runner", "query"]
 

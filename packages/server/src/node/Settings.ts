@@ -123,8 +123,8 @@ export const settings: ReadonlyArray<Setting> = [
   row("RAT_MAX_ATTEMPTS", "3", "Attempts of a run whose runners die."),
   row(
     "RAT_MAX_OUTAGE_RETRIES",
-    "20",
-    "How often a run that met an outage (object store, catalog) is tried again; pauses grow to 30 s.",
+    "5",
+    "Attempts that follow ones which waited in vain for the object store or the catalog; pauses grow to 30 s.",
   ),
   row("RAT_BRANCH_HOURS", "24", "How long the branch of a failed or cancelled run can be read."),
   row(

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import {
-  type Lease,
+  FencingToken,
+  Lease,
   LogEntry,
   mainRef,
   NamespaceName,
@@ -564,6 +565,37 @@ layer(
         assert.strictEqual(
           (yield* Effect.flip(runs.cancel("01a2109c-4fca-724a-b1c5-831834c39bc2" as never)))._tag,
           "RunNotFound",
+        )
+      }),
+  )
+
+  it.effect(
+    "the last lines come with the end, once each, up to the limit, and not from an attempt whose lease is gone",
+    () =>
+      Effect.gen(function* () {
+        yield* emptyQueue
+        const runs = yield* RunRepository
+        const namespace = yield* newNamespace
+        const accepted = yield* runs.submit(wish({ namespace }))
+        const [claimed] = yield* runs.claim("node", 1)
+        const { lease } = claimed!
+        yield* runs.report({ lease, phase: "execute", logs: [line(1, "one")] })
+        const logs = Array.from({ length: 8 }, (_, index) => line(index + 1, ["one", "two", "three"][index] ?? "more"))
+        const late = new Lease({ ...lease, fencingToken: FencingToken.make(lease.fencingToken - 1n) })
+        yield* Effect.flip(runs.succeed(late, outcome({ logs: [line(2, "late")] })))
+        yield* runs.succeed(lease, outcome({ logs }))
+        yield* runs.succeed(lease, outcome({ logs: [line(3, "again")] })) // the answer was lost
+        const stored = yield* runs.logs(accepted.id, { afterSeq: 0, limit: 100 })
+        assert.deepStrictEqual(
+          stored.map(({ seq, message }) => [seq, message]),
+          [
+            [1, "one"],
+            [2, "two"],
+            [3, "three"],
+            [4, "more"],
+            [5, "more"],
+            [6, "The log reached its limit of 6 lines; later lines are dropped."],
+          ],
         )
       }),
   )

@@ -12,8 +12,8 @@ const config = Config.all({
   leaseSeconds: wholeNumber("RAT_LEASE_SECONDS", 10),
   /** Attempts of a run whose attempts are lost (crash, kill, lost network), the first included. */
   maxAttempts: wholeNumber("RAT_MAX_ATTEMPTS", 3),
-  /** Attempts that follow ones that met an outage (object store, catalog): with pauses of up to 30 s, 20 are about 8 minutes. */
-  maxOutageRetries: wholeNumber("RAT_MAX_OUTAGE_RETRIES", 20, 0),
+  /** Attempts that follow ones that met an outage (object store, catalog), each of which has waited for as long as it may take. */
+  maxOutageRetries: wholeNumber("RAT_MAX_OUTAGE_RETRIES", 5, 0),
   /** How long the branch of a failed or cancelled run can be read. */
   branchHours: wholeNumber("RAT_BRANCH_HOURS", 24, 0),
   /** How long main's replaced versions and dropped tables can be gone back to; what a branch or tag sees stays longer. */

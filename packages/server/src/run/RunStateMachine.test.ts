@@ -220,7 +220,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOut
       })
       yield* Effect.promise(() =>
         fc.assert(
-          fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) =>
+          fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), (steps) =>
             Effect.runPromise(Effect.provideContext(follows(steps), context)),
           ),
           { numRuns: 60 },
@@ -275,7 +275,7 @@ layer(RunRepository.layer.pipe(Layer.provideMerge(testRuns({ maxAttempts, maxOut
         })
         yield* Effect.promise(() =>
           fc.assert(
-            fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 30 }), (steps) =>
+            fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 30, size: "max" }), (steps) =>
               Effect.runPromise(Effect.provideContext(survives([{ do: "claim" }, ...steps]), context)),
             ),
             { numRuns: 40 },

@@ -153,7 +153,7 @@ create function run_claim(
 returns table (turn integer, run run)
 language plpgsql
 -- The plans are kept, and must be right for a queue of any length whatever they were made for.
-set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 declare
   v_now timestamptz;
