@@ -62,7 +62,7 @@ const settings = {
   S3_DATA_TIMEOUT: "5s",
 }
 
-const readySeconds = 120
+const readySeconds = 180
 
 export const startCluster = async (options: ClusterOptions): Promise<Cluster> => {
   const { folder } = options

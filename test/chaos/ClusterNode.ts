@@ -53,9 +53,10 @@ export interface ClusterNode {
   readonly files: () => { readonly slots: ReadonlyArray<string>; readonly temporary: ReadonlyArray<string> }
 }
 
-const startSeconds = 90
+/** A machine that does much else takes its time. */
+const startSeconds = 240
 /** Longest time that a node may take to stop, however many runs it has. */
-const stopSeconds = 90
+const stopSeconds = 120
 
 const ended = (child: ChildProcess) =>
   new Promise<number | null>((resolve) => {

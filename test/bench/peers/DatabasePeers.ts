@@ -8,7 +8,7 @@ import { installPeer } from "./PeerInstall.ts"
 /** A peer over a Postgres of its own, of the kind and with the settings that ours has, fsync included. */
 const databasePeer = async (
   name: string,
-  module: string,
+  module: URL,
   packages: Readonly<Record<string, string>>,
   args: ReadonlyArray<string> = [],
 ): Promise<Peer | { readonly reason: string }> => {
@@ -39,7 +39,10 @@ const databasePeer = async (
   }
 }
 
-export const startDbos = () => databasePeer("dbos", "./DbosProcess.ts", { "@dbos-inc/dbos-sdk": "5.3.0" })
+export const startDbos = () =>
+  databasePeer("dbos", new URL("./DbosProcess.ts", import.meta.url), { "@dbos-inc/dbos-sdk": "5.3.0" })
 
 export const startGraphile = (width: number) =>
-  databasePeer("graphile", "./GraphileProcess.ts", { "graphile-worker": "0.18.0" }, [String(width)])
+  databasePeer("graphile", new URL("./GraphileProcess.ts", import.meta.url), { "graphile-worker": "0.18.0" }, [
+    String(width),
+  ])

@@ -41,12 +41,12 @@ export interface PeerProcess {
 
 type FromPeer = { readonly ready: unknown } | { readonly finished: Finished } | { readonly failed: string }
 
-/** Starts a module of this folder that calls `servePeer`; answers with what it said when it was ready. */
+/** Starts a module that calls `servePeer`; answers with what it said when it was ready. */
 export const startPeerProcess = async (
-  module: string,
+  module: URL,
   args: ReadonlyArray<string>,
 ): Promise<PeerProcess & { readonly ready: unknown }> => {
-  const child = fork(new URL(module, import.meta.url), args, {
+  const child = fork(module, args, {
     // Warnings of theirs are nobody's business here.
     env: { ...process.env, NODE_NO_WARNINGS: "1", RESTATE_LOGGING: "ERROR" },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
@@ -54,7 +54,7 @@ export const startPeerProcess = async (
   const answer = async (): Promise<FromPeer> => {
     const [message] = (await Promise.race([
       once(child, "message"),
-      once(child, "exit").then(([code]) => [{ failed: `${module} ended with exit code ${code}` }]),
+      once(child, "exit").then(([code]) => [{ failed: `${module.pathname} ended with exit code ${code}` }]),
     ])) as [FromPeer]
     if ("failed" in message) throw new Error(message.failed)
     return message
@@ -66,7 +66,7 @@ export const startPeerProcess = async (
     run: async (windowMs, width) => {
       child.send({ windowMs, width })
       const message = await answer()
-      if (!("finished" in message)) throw new Error(`${module} gave no answer`)
+      if (!("finished" in message)) throw new Error(`${module.pathname} gave no answer`)
       return message.finished
     },
     stop: async () => {

@@ -63,7 +63,10 @@ export const startRestate = async (): Promise<Peer | { readonly reason: string }
     await rm(data, { recursive: true, force: true })
   }
   try {
-    service = await startPeerProcess("./RestateProcess.ts", [installed.folder, `http://127.0.0.1:${ingress}`])
+    service = await startPeerProcess(new URL("./RestateProcess.ts", import.meta.url), [
+      installed.folder,
+      `http://127.0.0.1:${ingress}`,
+    ])
     const { port } = service.ready as { port: number }
     await registered(`http://127.0.0.1:${admin}`, `http://127.0.0.1:${port}`, () => {
       if (server.exitCode !== null) throw new Error(`restate-server ended with ${server.exitCode}:\n${output}`)

@@ -34,9 +34,15 @@ const cases: ReadonlyArray<readonly [sentence: string, cause: Cause.Cause<unknow
   ],
   [
     "of the store says what to do",
-    Cause.fail(new StoreUnavailable({ key: "a/b", reason: "it did not answer within 60 s." })),
+    Cause.fail(new StoreUnavailable({ key: "a/b", reason: "it did not answer within 60 s.", isOutage: true })),
     "store.unavailable",
     /60 s.*rat doctor/,
+  ],
+  [
+    "of a store that answers is no outage to wait for",
+    Cause.fail(new StoreUnavailable({ key: "a/b", reason: "the disk is full." })),
+    "store.refused",
+    /disk is full/,
   ],
   [
     "of the database does not show its statements",

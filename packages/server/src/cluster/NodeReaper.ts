@@ -6,11 +6,11 @@ import { RunRepository } from "../run/RunRepository.ts"
 import { NodeIdentity } from "./NodeIdentity.ts"
 import { lifeLocks, NodeRegistry } from "./NodeRegistry.ts"
 
-const interval = Duration.millis(500)
+const interval = Duration.seconds(1)
 /** While there is nobody else: a process that was here before may have left something. */
 const intervalAlone = Duration.seconds(5)
 /** A node whose connection broke has this long to come back before its work is given to others. */
-const grace = Duration.seconds(1)
+const grace = Duration.millis(900)
 /**
  * Postgres may just have restarted, and everybody lost their session: only who has had one for a while can tell who is
  * missing.

@@ -299,11 +299,12 @@ layer(
       const sql = yield* SqlClient.SqlClient
       const runs = yield* RunRepository
       const namespace = yield* newNamespace
-      for (const id of ["a", "b"]) {
-        yield* sql`
-          insert into node (id, roles, status, version, schema_version, url)
-          values (${id}, array['runner'], 'ready', 'test', 1, 'http://localhost')`
-      }
+      yield* sql`
+        insert into node (id, number, roles, status, version, schema_version, url)
+        values
+          ('a', 1, array['runner'], 'ready', 'test', 1, 'http://localhost'),
+          ('b', 2, array['runner'], 'ready', 'test', 1, 'http://localhost'),
+          ('c', 3, array['runner'], 'draining', 'test', 1, 'http://localhost')`
       yield* Effect.replicateEffect(submitTo(namespace), 8)
       // Two for its slots; of the other six, half.
       assert.lengthOf(yield* runs.claim("a", 10, 8), 5)

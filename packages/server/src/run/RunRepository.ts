@@ -33,7 +33,7 @@ const make = Effect.gen(function* () {
 })
 
 /**
- * The only writer of tables `run`, `run_attempt`, `run_log` and `quality_result`. Invariants: a terminal status is never
+ * The only writer of tables `run`, `run_attempt`, `run_checkpoint`, `run_log` and `quality_result`. Invariants: a terminal status is never
  * left; the row's fencing token is that of the newest attempt; a status and its outbox row commit together; of one
  * pipeline at most one run is running; after each commit the live side (`RunHub`) is told.
  *

@@ -168,7 +168,7 @@ begin
   perform pg_advisory_xact_lock(7245012);
   v_now := clock_timestamp();
   if p_ahead > 0 then
-    select greatest(1, count(*))::integer into v_nodes from node n where 'runner' = any (n.roles);
+    select greatest(1, count(*))::integer into v_nodes from node n where 'runner' = any (n.roles) and n.status = 'ready';
   end if;
 
   with recursive active as materialized (
