@@ -3,7 +3,7 @@ import type { ClusterNode } from "./ClusterNode.ts"
 
 /** How often a balancer asks each node whether it is ready, and how long it waits for the answer. */
 const intervalMs = 100
-const answerMs = 1_000
+const answerMs = 5_000
 
 /** Sends each request to one of the nodes that said they are ready when they were last asked, in turn, and never twice. */
 export const startBalancer = (nodes: ReadonlyArray<ClusterNode>) => {

@@ -75,6 +75,37 @@ describe("RatClient against a real server", () => {
     expect(await failure(client.pipelines.get("work", "silver", "orders"))).toBeInstanceOf(NotFoundError)
   }, 30_000)
 
+  it("gives runs parameters and a moment, and repeats them by hand with the same", async () => {
+    await client.projects.push("again", {
+      files: [
+        {
+          path: "pipelines/silver/days/pipeline.sql",
+          content: "-- @max_retries: 1\nselect '{{ param('day') }}' as day, '{{ logical_time[:4] }}' as year",
+        },
+      ],
+    })
+    const wish = { namespace: "again", layer: "silver", pipeline: "days" } as const
+    const bare = await client.runs.wait((await client.runs.create(wish)).run_id)
+    // What is missing is missing in every attempt.
+    expect(bare).toMatchObject({ status: "failed", error_code: "param.missing", attempt: 1 })
+    const given = { parameters: { day: "2025-12-31" }, logical_time: "2025-12-31T00:00:00.000Z" }
+    const first = await client.runs.wait((await client.runs.create({ ...wish, ...given })).run_id)
+    expect(first).toMatchObject({ status: "success", ...given })
+    const repeated = await client.runs.retry(first.id)
+    expect(repeated.retry_of).toBe(first.id)
+    const second = await client.runs.wait(repeated.run_id)
+    expect(second).toMatchObject({ status: "success", retry_of: first.id, ...given })
+    expect((await client.query.arrays("select * from again.silver.days")).rows).toEqual([["2025-12-31", "2025"]])
+    const { attempts, total } = await client.runs.attempts(second.id)
+    expect(total).toBe(1)
+    expect(attempts[0]).toMatchObject({ attempt: 1, outcome: "success", error: null })
+    expect(attempts[0]!.phases.map(({ name }) => name)).toContain("execute")
+    expect((await client.runs.logs(second.id, { attempt: 1 })).logs.length).toBeGreaterThan(3)
+    expect((await client.runs.logs(second.id, { attempt: 2 })).logs).toEqual([])
+    expect(await failure(client.runs.resume(second.id))).toBeInstanceOf(ConflictError)
+    expect(await failure(client.runs.create({ ...wish, parameters: { "a b": 1 } }))).toBeInstanceOf(ValidationError)
+  }, 60_000)
+
   it("pushes, runs, follows and queries, in every format", async () => {
     await client.projects.push("shop", {
       files: [

@@ -1,7 +1,7 @@
 import { QueryRpc, SlotHealth, TableNotFound } from "@rat/domain"
-import { Catalog, type IcebergTable, limitSettings, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
+import { Catalog, type IcebergTable, type ObjectStore, ScanPlanner, SlotPools } from "@rat/lakehouse"
 import { Effect, Stream } from "effect"
-import { QueryConfig } from "./limit/QueryConfig.ts"
+import { QueryConfig, queryLimitSettings } from "./limit/QueryConfig.ts"
 import { databaseFailure, storeFailure } from "./session/Outage.ts"
 import { answerQuery } from "./session/QueryAnswer.ts"
 import { diffTable } from "./session/TableDiff.ts"
@@ -31,7 +31,7 @@ export const QueryRole = {
         spillLimitBytes: config.spillLimitBytes,
         threads: config.threads,
         limits: config.limits,
-        limitSettings: limitSettings("RAT_QUERY"),
+        limitSettings: queryLimitSettings,
         ...config.recycling,
         cancelGraceMs,
       })

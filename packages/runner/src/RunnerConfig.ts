@@ -4,12 +4,20 @@ import {
   defaultSpillBytes,
   type HolderLimits,
   holderLimits,
+  type LimitSettings,
   memoryShare,
   type SlotRecycling,
   slotRecycling,
   wholeNumber,
 } from "@rat/lakehouse"
 import { Config, Context, Effect, Layer } from "effect"
+
+/** Names of the settings of `limits`, which messages name. */
+export const runnerLimitSettings: LimitSettings = {
+  memory: "RAT_RUNNER_PROCESS_MEMORY_LIMIT",
+  cpu: "RAT_RUNNER_CPU_LIMIT_SECONDS",
+  disk: "RAT_RUNNER_DISK_LIMIT",
+}
 
 /** Settings of the runner role, read once from the environment. */
 export interface RunnerSettings {
@@ -70,7 +78,7 @@ export class RunnerConfig extends Context.Service<RunnerConfig, RunnerSettings>(
           node: options.node,
           slotFolder: options.slotFolder,
           memoryLimitBytes,
-          limits: yield* holderLimits("RAT_RUNNER", memoryLimitBytes),
+          limits: yield* holderLimits(runnerLimitSettings, memoryLimitBytes),
           recycling: yield* slotRecycling,
           progressMs,
           ...settings,

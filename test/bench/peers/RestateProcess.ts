@@ -1,3 +1,4 @@
+import { createServer } from "node:http2"
 import { createRequire } from "node:module"
 import type { AddressInfo } from "node:net"
 import { servePeer } from "./Peer.ts"
@@ -18,9 +19,7 @@ interface Sdk {
 }
 
 const [folder = "", ingressUrl = ""] = process.argv.slice(2)
-const require = createRequire(`${folder}/`)
-const sdk = require("@restatedev/restate-sdk") as Sdk
-const { createServer } = await import("node:http2")
+const sdk = createRequire(`${folder}/`)("@restatedev/restate-sdk") as Sdk
 const nothing = async () => {}
 const service = sdk.service({
   name: "bench",

@@ -15,6 +15,10 @@ export const parameterFlags = {
     Flag.optional,
     Flag.withDescription("The moment that the run is about (RFC 3339), `logical_time` in templates; default: now"),
   ),
+  priority: Flag.Int("priority").pipe(
+    Flag.optional,
+    Flag.withDescription("-100 to 100; larger goes first in the namespace's queue; default: what the pipeline says"),
+  ),
 }
 
 /** `3`, `true`, `null`, `[1]` and `"3"` are JSON; `2026-01-01` and `Bern` are text. */
@@ -30,6 +34,7 @@ const valueOf = (text: string): unknown => {
 export const givenOf = Effect.fnUntraced(function* (flags: {
   readonly param: Option.Option<Record<string, string>>
   readonly logicalTime: Option.Option<string>
+  readonly priority: Option.Option<number>
 }) {
   const parameters = Object.entries(Option.getOrElse(flags.param, () => ({})))
   const text = Option.getOrUndefined(flags.logicalTime)
@@ -46,6 +51,7 @@ export const givenOf = Effect.fnUntraced(function* (flags: {
       ? {}
       : { parameters: Object.fromEntries(parameters.map(([name, value]) => [name, valueOf(value)])) as never }),
     ...(time === undefined ? {} : { logical_time: time.toISOString() }),
+    ...(Option.isNone(flags.priority) ? {} : { priority: flags.priority.value }),
   }
 })
 

@@ -54,7 +54,7 @@ export const migrationChecksum = (migration: Migration): string =>
   createHash("sha256").update(migration.sql).digest("hex")
 
 /** The oldest newest step of programs that work on a schema with this one; null: only those that know it. */
-export const compatibleSince = (migration: Migration): number | null => {
+const compatibleSince = (migration: Migration): number | null => {
   const [, since] = /^--\s*compatible-since:\s*(\d+)\s*$/m.exec(migration.sql) ?? []
   return since === undefined ? null : Number(since)
 }

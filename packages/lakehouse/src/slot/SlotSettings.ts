@@ -23,12 +23,12 @@ export const memoryShare = (slots: number): number => Math.floor(availableMemory
  */
 export const processMemory = (engineBytes: number): number => 2 * engineBytes + 512 * 2 ** 20
 
-/** Limits of one holder from settings of a role, `RAT_RUNNER` or `RAT_QUERY`; without them there is none for CPU and disk. */
-export const holderLimits = (role: string, engineBytes: number): Config.Config<HolderLimits> =>
+/** Limits of one holder from the settings of these names; without them there is none for CPU and disk. */
+export const holderLimits = (names: LimitSettings, engineBytes: number): Config.Config<HolderLimits> =>
   Config.all({
-    memoryBytes: byteSize(`${role}_PROCESS_MEMORY_LIMIT`, processMemory(engineBytes)),
-    cpuSeconds: wholeNumber(`${role}_CPU_LIMIT_SECONDS`, 0, 0),
-    diskBytes: byteSize(`${role}_DISK_LIMIT`, 0),
+    memoryBytes: byteSize(names.memory, processMemory(engineBytes)),
+    cpuSeconds: wholeNumber(names.cpu, 0, 0),
+    diskBytes: byteSize(names.disk, 0),
   }).pipe(
     Config.map(({ memoryBytes, cpuSeconds, diskBytes }) => ({
       memoryBytes,
@@ -36,13 +36,6 @@ export const holderLimits = (role: string, engineBytes: number): Config.Config<H
       ...(diskBytes > 0 ? { diskBytes } : {}),
     })),
   )
-
-/** The names of those settings, for messages. */
-export const limitSettings = (role: string): LimitSettings => ({
-  memory: `${role}_PROCESS_MEMORY_LIMIT`,
-  cpu: `${role}_CPU_LIMIT_SECONDS`,
-  disk: `${role}_DISK_LIMIT`,
-})
 
 /** When a process is replaced although nothing happened to it, and how many are ready in advance. */
 export interface SlotRecycling {

@@ -4,12 +4,20 @@ import {
   defaultSpillBytes,
   type HolderLimits,
   holderLimits,
+  type LimitSettings,
   memoryShare,
   type SlotRecycling,
   slotRecycling,
   wholeNumber,
 } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
+
+/** Names of the settings of `limits`, which messages name. */
+export const queryLimitSettings: LimitSettings = {
+  memory: "RAT_QUERY_PROCESS_MEMORY_LIMIT",
+  cpu: "RAT_QUERY_CPU_LIMIT_SECONDS",
+  disk: "RAT_QUERY_DISK_LIMIT",
+}
 
 /** Settings of the query role, read once from the environment. */
 export interface QuerySettings {
@@ -44,7 +52,7 @@ export class QueryConfig extends Context.Service<QueryConfig, QuerySettings>()("
           slots,
           maxWaiting: yield* wholeNumber("RAT_QUERY_MAX_WAITING", 64, 0),
           memoryLimitBytes,
-          limits: yield* holderLimits("RAT_QUERY", memoryLimitBytes),
+          limits: yield* holderLimits(queryLimitSettings, memoryLimitBytes),
           recycling: yield* slotRecycling,
           spillLimitBytes: yield* byteSize("RAT_QUERY_SPILL_LIMIT", defaultSpillBytes),
           threads: yield* wholeNumber("RAT_QUERY_THREADS", availableParallelism()),

@@ -16,7 +16,7 @@ const appending = (name: string, settings = ""): TestPipeline => ({
 })
 const lease = Duration.millis(300)
 /** Several times the length of a lease. */
-const outage = 1_000
+const outage = 700
 
 layer(testRunner({ settings: { slots: 2 }, lease }), { excludeTestServices: true })("A run", (it) => {
   const interrupted = (name: string, step: Step, away: (isAway: boolean) => Effect.Effect<void>) =>

@@ -1,6 +1,6 @@
-import { limitSettings, type SlotPool } from "@rat/lakehouse"
+import type { SlotPool } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
-import { RunnerConfig } from "../RunnerConfig.ts"
+import { RunnerConfig, runnerLimitSettings } from "../RunnerConfig.ts"
 import { onDemandSlot } from "../sandbox/OnDemandSlot.ts"
 
 /** A process of its own for maintenance: tables are looked after without a run waiting for it. */
@@ -17,7 +17,7 @@ export class MaintenanceSlots extends Context.Service<MaintenanceSlots, SlotPool
         threads,
         // A table of any size takes the time that it takes.
         limits: limits.memoryBytes === undefined ? {} : { memoryBytes: limits.memoryBytes },
-        limitSettings: limitSettings("RAT_RUNNER"),
+        limitSettings: runnerLimitSettings,
       }),
     ),
   )

@@ -1,6 +1,6 @@
-import { limitSettings, type SlotPool, SlotPools } from "@rat/lakehouse"
+import { type SlotPool, SlotPools } from "@rat/lakehouse"
 import { Context, Effect, Layer } from "effect"
-import { RunnerConfig } from "../RunnerConfig.ts"
+import { RunnerConfig, runnerLimitSettings } from "../RunnerConfig.ts"
 import { onDemandSlot } from "./OnDemandSlot.ts"
 import { inputFolder, resultFolder } from "./SlotFolders.ts"
 
@@ -25,7 +25,7 @@ export class RunnerSlots extends Context.Service<RunnerSlots, SlotPool>()("rat/r
         spillLimitBytes: config.spillLimitBytes,
         threads: config.threads,
         limits: config.limits,
-        limitSettings: limitSettings("RAT_RUNNER"),
+        limitSettings: runnerLimitSettings,
         ...config.recycling,
         standingFolders: [inputFolder, resultFolder],
         harmlessOps: ["noop"],

@@ -65,6 +65,64 @@ layer(
     }),
   )
 
+  it.effect("limits are the settings' until somebody sets them, each for itself, and null goes back", () =>
+    Effect.gen(function* () {
+      const api = yield* client
+      const limited = name("limited")
+      const params = { name: limited }
+      yield* api.create({ payload: params })
+      const defaults = yield* api.limits({ params })
+      assert.deepInclude(
+        { ...defaults, own: { ...defaults.own } },
+        {
+          weight: 1,
+          max_pending: 1000,
+          own: { weight: null, max_pending: null, max_pending_per_pipeline: null, max_running: null },
+        },
+      )
+      yield* api.setLimits({ params, payload: { weight: 2.5, max_running: 0 } })
+      const set = yield* api.setLimits({ params, payload: { max_running: null, max_pending: 7 } })
+      assert.deepInclude({ ...set }, { weight: 2.5, max_pending: 7, max_running: defaults.max_running })
+      assert.strictEqual(set.own.max_running, null)
+      const lost = yield* refusal(
+        api.setPipelineLimit({
+          params: { name: limited, layer: "gold", pipeline: PipelineName.make("p") },
+          payload: { max_pending: 3 },
+        }),
+      )
+      assert.strictEqual(lost?.code, "NOT_FOUND")
+      assert.strictEqual((yield* refusal(api.limits({ params: { name: name("nowhere") } })))?.code, "NOT_FOUND")
+    }),
+  )
+
+  it.effect("the queue of a namespace names what waits, in its order", () =>
+    Effect.gen(function* () {
+      const api = yield* client
+      const sql = yield* SqlClient.SqlClient
+      const params = { name: name("waiting") }
+      yield* api.create({ payload: params })
+      yield* sql`
+        insert into run (id, kind, namespace, trigger, priority, retry_at)
+        values
+          ('018c0000-0000-7000-8000-000000000001', 'noop', 'waiting', 't', 0, null),
+          ('018c0000-0000-7000-8000-000000000002', 'noop', 'waiting', 't', 5, null),
+          ('018c0000-0000-7000-8000-000000000003', 'noop', 'waiting', 't', 9, now() + interval '1 hour')`
+      const queue = yield* api.queue({ params })
+      assert.deepStrictEqual([queue.pending, queue.running, queue.started_last_minute], [3, 0, 0])
+      assert.deepStrictEqual(
+        queue.runs.map((run) => [run.run_id.at(-1), run.position, run.eligible_at !== null]),
+        [
+          ["2", 1, false],
+          ["1", 2, false],
+          ["3", 3, true],
+        ],
+      )
+      assert.isAbove(queue.oldest_pending_seconds!, -1)
+      yield* sql`delete from run`
+      assert.deepStrictEqual([...(yield* api.queue({ params })).runs], [])
+    }),
+  )
+
   it.effect("what is not there is 404", () =>
     Effect.gen(function* () {
       const api = yield* client

@@ -37,8 +37,8 @@ const make = Effect.gen(function* () {
  * left; the row's fencing token is that of the newest attempt; a status and its outbox row commit together; of one
  * pipeline at most one run is running; after each commit the live side (`RunHub`) is told.
  *
- * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunRelease`, `RunReport`, `RunEnd`, `RunCancel`, `RunExpiry`,
- * `RunBranch`, `RunRead`, `RunRetention`. On `LeaseLost` discard the work; only a `SqlError` with `isRetryable` may be tried again.
+ * One file per step of a run's life: `RunSubmit`, `RunClaim`, `RunRelease`, `RunReport` (with `RunCheckpoint`), `RunEnd` (with
+ * `RunPublish`, `RunFail` and the statement in `RunEnding`), `RunCancel`, `RunExpiry`, `RunBranch`, `RunRead`, `RunRetention`. On `LeaseLost` discard the work; only a `SqlError` with `isRetryable` may be tried again.
  */
 export class RunRepository extends Context.Service<RunRepository, Effect.Success<typeof make>>()(
   "rat/server/run/RunRepository",
