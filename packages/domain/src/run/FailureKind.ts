@@ -15,8 +15,8 @@ const kinds: { readonly [Code in string]: FailureKind } = {
   "slot.busy": "outage",
   /** The store answers, but does not do it: it is full, or access was taken away. */
   "store.refused": "transient",
-  /** The runner's own disk or memory, not the pipeline's limit. */
-  "limit.disk": "transient",
+  /** The runner's own disk or memory, not what one run may have of it (`limit.…`). */
+  "machine.disk": "transient",
   "machine.memory": "transient",
   "slot.died": "transient",
   "runner.files": "transient",

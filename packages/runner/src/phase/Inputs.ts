@@ -39,7 +39,7 @@ const inSlot = (what: string, run: () => Promise<void>) =>
       new RunFailed(
         isErrno(error) && error.code === "ENOSPC"
           ? {
-              code: "limit.disk",
+              code: "machine.disk",
               reason: `The disk of the runner is full: ${what} could not be made readable. Free space and run again.`,
             }
           : {

@@ -10,7 +10,7 @@ export interface SqlPlace {
 
 /** Codes of files in landing zones that are not what they are read as. */
 const fileCodes = { csv: "data.csv", parquet: "data.parquet", json: "data.json" } as const
-const diskCode = "limit.disk"
+const diskCode = "machine.disk"
 
 /** Spellings of what DuckDB says about a CSV row that does not parse (1.5.5). */
 const csvRow = /CSV Error on Line: (\d+)\nOriginal Line: ?(.*)\n([^\n]+)/

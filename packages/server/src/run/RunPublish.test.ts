@@ -175,7 +175,8 @@ layer(
         )
         for (const exit of exits) assert.isTrue(Exit.isSuccess(exit), String(exit))
         assert.isAtLeast(killed, 5)
-        for (const run of ready) assert.deepStrictEqual(yield* traceOf(run), once(run))
+        // Sessions that the pool has not found dead yet may be among the first that are used.
+        for (const run of ready) assert.deepStrictEqual(yield* outlastOutage(traceOf(run)), once(run))
       }),
     30_000,
   )
