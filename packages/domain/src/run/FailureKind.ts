@@ -17,7 +17,6 @@ const kinds: { readonly [Code in string]: FailureKind } = {
   "store.refused": "transient",
   /** The runner's own disk or memory, not what one run may have of it (`limit.…`). */
   "machine.disk": "transient",
-  "machine.memory": "transient",
   "slot.died": "transient",
   "runner.files": "transient",
   /** Another attempt, which does not know yet that it lost its lease, or a hand has been at the run's branch. */
