@@ -225,5 +225,3 @@ export const startClients = (options: ClientOptions) => {
     },
   }
 }
-
-export type Clients = ReturnType<typeof startClients>

@@ -59,13 +59,13 @@ const traceOf = Effect.fnUntraced(function* ({ key, lease }: Ready) {
 
 const once = (ready: Ready) => ({ status: "succeeded", commits: 1, published: 1, ended: 1, main: ready.location })
 
-/** Ends all sessions of the pool that have a transaction or a statement going. */
+/** Ends all other sessions of the pool, whatever they are doing. */
 const endSessions = Effect.flatMap(
   SqlClient.SqlClient,
   (sql) => sql`
     select pg_terminate_backend(pid)
     from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`,
+    where datname = current_database() and pid <> pg_backend_pid()`,
 )
 
 layer(
@@ -143,7 +143,8 @@ layer(
         if (waiting.length > 0) break
         yield* Effect.sleep("5 millis")
       }
-      assert.deepInclude(yield* traceOf(ready[0]!), { status: "running", commits: 0 })
+      const held = ready.find(({ lease }) => lease.runId === last)!
+      assert.deepInclude(yield* traceOf(held), { status: "running", commits: 0 })
       assert.isAtLeast((yield* endSessions).length, 2)
       yield* Effect.exit(Fiber.interrupt(holding))
       yield* Fiber.join(publishing)
@@ -174,7 +175,7 @@ layer(
           { concurrency: 2 },
         )
         for (const exit of exits) assert.isTrue(Exit.isSuccess(exit), String(exit))
-        assert.isAtLeast(killed, 5)
+        assert.isAtLeast(killed, 1)
         // Sessions that the pool has not found dead yet may be among the first that are used.
         for (const run of ready) assert.deepStrictEqual(yield* outlastOutage(traceOf(run)), once(run))
       }),
