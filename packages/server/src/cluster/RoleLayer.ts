@@ -47,7 +47,8 @@ export const roleLayer = <Self, Rpcs extends Rpc.Any, E, R>(
       }
       const listener = yield* RpcListener
       const server = RpcServer.layer(group, { spanPrefix: name, disableFatalDefects: true }).pipe(
-        Layer.provide(RpcServer.layerProtocolSocketServer),
+        // Fresh: a layer is built once in a node, and a node with two roles would answer both of them on one's connections.
+        Layer.provide(Layer.fresh(RpcServer.layerProtocolSocketServer)),
         Layer.provide(Layer.succeed(SocketServer.SocketServer, listener.serverOf(role))),
         Layer.provide(rpcSerialization),
       )
