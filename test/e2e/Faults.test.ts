@@ -37,23 +37,27 @@ layer(Layer.effect(Node, testNode({ store: "file", environment: { RAT_LEASE_SECO
   excludeTestServices: true,
   timeout: "60 seconds",
 })("a node", (it) => {
-  it.effect("fails the run whose slot is killed, and has a new slot for the next one", () =>
-    use(async ({ client, dataFolder }) => {
-      await pushPipeline(client, "one", "select 1 as id")
-      assert.strictEqual((await runPipeline(client, "one")).status, "success")
-      await pushPipeline(client, "one", slowSql(30_000_000))
-      const id = await submitRun(client, "one")
-      await executing(client, id)
-      for (const pid of runSlots()) process.kill(pid, "SIGKILL")
-      const ended = await client.runs.wait(id)
-      assert.strictEqual(ended.status, "failed")
-      assert.include(ended.error ?? "", "Nothing was published. Run it again")
-      assertForPeople(ended.error ?? "", dataFolder)
-      assert.deepStrictEqual(await rowsOf(client, "select id from silver.one"), [[1]])
-      await pushPipeline(client, "one", "select 2 as id")
-      assert.strictEqual((await runPipeline(client, "one")).error, null)
-      assert.deepStrictEqual(await rowsOf(client, "select id from silver.one"), [[2]])
-    }),
+  it.effect(
+    "fails the run whose slot is killed, and has a new slot for the next one",
+    () =>
+      use(async ({ client, dataFolder }) => {
+        await pushPipeline(client, "one", "select 1 as id")
+        assert.strictEqual((await runPipeline(client, "one")).status, "success")
+        await pushPipeline(client, "one", slowSql(30_000_000))
+        const id = await submitRun(client, "one")
+        await executing(client, id)
+        for (const pid of runSlots()) process.kill(pid, "SIGKILL")
+        const ended = await client.runs.wait(id)
+        assert.strictEqual(ended.status, "failed")
+        assert.include(ended.error ?? "", "Nothing was published. Run it again")
+        assertForPeople(ended.error ?? "", dataFolder)
+        assert.deepStrictEqual(await rowsOf(client, "select id from silver.one"), [[1]])
+        await pushPipeline(client, "one", "select 2 as id")
+        assert.strictEqual((await runPipeline(client, "one")).error, null)
+        assert.deepStrictEqual(await rowsOf(client, "select id from silver.one"), [[2]])
+      }),
+    // Everything shares two processors.
+    60_000,
   )
 
   it.effect("leaves main as it was when a run is cancelled in its middle", () =>
@@ -76,35 +80,39 @@ layer(Layer.effect(Node, testNode({ store: "file", environment: { RAT_LEASE_SECO
     }),
   )
 
-  it.effect("goes on with its runs when its Postgres is killed and comes back, and commits each once", () =>
-    use(async ({ client, dataFolder, url }) => {
-      // Some are in their statement when it happens, others at their start or their end.
-      const sizes = [1_500_000, 1_500_000, 10, 20, 30, 40, 50, 60]
-      const names = sizes.map((_, index) => `batch_${index}`)
-      await client.projects.push("default", {
-        files: names.flatMap((name, index) => [
-          { path: `pipelines/silver/${name}/pipeline.sql`, content: slowSql(sizes[index] ?? 0) },
-          { path: `pipelines/silver/${name}/config.yaml`, content: "merge_strategy: append_only\n" },
-        ]),
-      })
-      const ids: Array<string> = []
-      for (const name of names.toReversed()) ids.push(await submitRun(client, name))
-      await client.runs.wait(ids[0] ?? "")
-      const lock = join(dataFolder, "postgres", "cluster", "postmaster.pid")
-      process.kill(Number.parseInt(readFileSync(lock, "utf8"), 10), "SIGKILL")
-      for (const id of ids) {
-        const ended = await until(`the end of run ${id}`, 50, async () => {
-          const found = await client.runs.get(id)
-          return found.finished_at === null ? undefined : found
+  it.effect(
+    "goes on with its runs when its Postgres is killed and comes back, and commits each once",
+    () =>
+      use(async ({ client, dataFolder, url }) => {
+        // Some are in their statement when it happens, others at their start or their end.
+        const sizes = [1_500_000, 1_500_000, 10, 20, 30, 40, 50, 60]
+        const names = sizes.map((_, index) => `batch_${index}`)
+        await client.projects.push("default", {
+          files: names.flatMap((name, index) => [
+            { path: `pipelines/silver/${name}/pipeline.sql`, content: slowSql(sizes[index] ?? 0) },
+            { path: `pipelines/silver/${name}/config.yaml`, content: "merge_strategy: append_only\n" },
+          ]),
         })
-        assert.deepStrictEqual([ended.status, ended.error], ["success", null])
-      }
-      for (const [index, name] of names.entries()) {
-        const counted = await rowsOf(client, `select count(*)::integer from silver.${name}`)
-        assert.deepStrictEqual(counted, [[sizes[index] ?? 0]])
-      }
-      assert.strictEqual((await readiness(url)).code, 200)
-    }),
+        const ids: Array<string> = []
+        for (const name of names.toReversed()) ids.push(await submitRun(client, name))
+        await client.runs.wait(ids[0] ?? "")
+        const lock = join(dataFolder, "postgres", "cluster", "postmaster.pid")
+        process.kill(Number.parseInt(readFileSync(lock, "utf8"), 10), "SIGKILL")
+        for (const id of ids) {
+          const ended = await until(`the end of run ${id}`, 50, async () => {
+            const found = await client.runs.get(id)
+            return found.finished_at === null ? undefined : found
+          })
+          assert.deepStrictEqual([ended.status, ended.error], ["success", null])
+        }
+        for (const [index, name] of names.entries()) {
+          const counted = await rowsOf(client, `select count(*)::integer from silver.${name}`)
+          assert.deepStrictEqual(counted, [[sizes[index] ?? 0]])
+        }
+        assert.strictEqual((await readiness(url)).code, 200)
+      }),
+    // Everything shares two processors.
+    60_000,
   )
 })
 
