@@ -130,6 +130,8 @@ export const startCluster = async (options: ClusterOptions): Promise<Cluster> =>
           log: join(logs, `${name}-${roles.length === everything.length ? "all" : roles.join("-")}.log`),
           env: {
             ...settings,
+            // A node that does everything else as well.
+            ...(roles.length === everything.length ? { RAT_RUNNER_SLOTS: "1" } : {}),
             ...options.env,
             ...(await store.join(name)),
             DATABASE_URL: postgres.urlAt(proxy.port),
