@@ -135,7 +135,7 @@ export const runChaos = async (options: ChaosOptions): Promise<ChaosReport> => {
       ledger,
       dice: dice.of("clients"),
       count: options.clients ?? 6,
-      pauseMs: options.clientPauseMs ?? 600,
+      pauseMs: options.clientPauseMs ?? 2_500,
       runs,
     })
     const stage = openStage(cluster)

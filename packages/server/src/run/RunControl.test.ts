@@ -125,8 +125,11 @@ layer(
       const [zone, file] = ["01a2109c-4fca-724a-b1c5-831834c39bc2", "01a2109c-4fca-724a-b1c5-831834c39bc3"]
       yield* sql`insert into landing_zone (id, namespace, name) values (${zone}, 'default', 'in'), (gen_random_uuid(), 'default', 'empty')`
       yield* sql`
-        insert into landing_file (id, zone_id, filename, object_key, size_bytes, content_type)
-        values (${file}, ${zone}, 'a.csv', 'default/landing/in/a.csv', 5000000000, 'text/csv')`
+        insert into landing_file (id, zone_id, filename, object_key, size_bytes, content_type, uploaded_at)
+        values
+          (${file}, ${zone}, 'a.csv', 'default/landing/in/a.csv', 5000000000, 'text/csv', now()),
+          -- Its bytes are still on their way.
+          (gen_random_uuid(), ${zone}, 'b.csv', 'default/landing/in/b.csv', 0, 'text/csv', null)`
       yield* submit()
       const [claimed] = yield* control.Claim({ node: "node-a", limit: 1 })
       const list = (name: string) => control.ListZone({ lease: claimed!.lease, zone: name })

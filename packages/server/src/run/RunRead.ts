@@ -218,7 +218,8 @@ export const makeRead = Effect.gen(function* () {
       select z.id as zone_id, f.id, f.filename, f.object_key, f.size_bytes::float8 as size_bytes
       from run r
       left join landing_zone z on z.namespace = r.namespace and z.name = ${zone}
-      left join landing_file f on f.zone_id = z.id
+      -- Without uploaded_at the bytes are still on their way.
+      left join landing_file f on f.zone_id = z.id and f.uploaded_at is not null
       where r.id = ${lease.runId} and r.status = 'running' and r.fencing_token = ${lease.fencingToken}
       order by f.uploaded_at, f.id`
     if (rows[0] === undefined) return yield* new LeaseLost({ runId: lease.runId, attempt: lease.attempt })
