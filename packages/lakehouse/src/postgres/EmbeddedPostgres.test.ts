@@ -21,7 +21,7 @@ import { SqlClient } from "effect/sql"
 import { EmbeddedPostgres } from "./EmbeddedPostgres.ts"
 import { Pg } from "./Pg.ts"
 import { PgConfig } from "./PgConfig.ts"
-import { startPostgres } from "./PostgresServer.ts"
+import { isPostmasterOf, startPostgres } from "./PostgresServer.ts"
 
 /** Making a cluster takes most of a second; the tests that don't look at that share one. */
 const cluster = mkdtempSync(join(tmpdir(), "rat-pg-made-"))
@@ -181,17 +181,21 @@ describe("EmbeddedPostgres", () => {
       withFolder((folder) =>
         Effect.gen(function* () {
           yield* copyCluster(folder)
-          const orphan = yield* Effect.scoped(
-            Effect.gen(function* () {
-              const server = yield* start(folder)
-              // A second start of the same folder, as after a crash: takes over.
-              const successor = yield* start(folder)
-              assert.notStrictEqual(yield* successor.pid, yield* server.pid)
-              return yield* server.pid
-            }),
-          )
-          assert.isFalse(isAlive(orphan))
-        }),
+          // As after a crash: a server that nobody looks after, with a session in the middle of a statement.
+          const orphan = yield* Effect.promise(() => startPostgres({ folder, isDurable: true }))
+          const url = `postgres://rat:${orphan.password}@127.0.0.1:${orphan.port}/postgres`
+          const busy = yield* Effect.gen(function* () {
+            const sql = yield* pool({ url: Redacted.make(url) } as EmbeddedPostgres["Service"])
+            const [row] = yield* sql<{ readonly pid: number }>`select pg_backend_pid() as pid`
+            yield* Effect.forkScoped(Effect.ignore(sql`select count(*) from generate_series(1, 1e10::bigint)`))
+            return row!.pid
+          })
+          process.kill(orphan.pid, "SIGKILL")
+          yield* Effect.promise(() => orphan.exited)
+          const successor = yield* start(folder)
+          assert.notStrictEqual(yield* successor.pid, orphan.pid)
+          assert.isFalse(isPostmasterOf(busy, join(folder, "cluster")), "a session of the killed server still writes")
+        }).pipe(Effect.scoped),
       ),
     30_000,
   )

@@ -8,6 +8,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   realpathSync,
@@ -146,12 +147,30 @@ const stopProcess = async (pid: number, isGone: () => boolean) => {
   }
 }
 
+/** Processes that work in a cluster: sessions of a postmaster that was killed may still be writing when it is gone. */
+const workersOf = (cluster: string): ReadonlyArray<number> =>
+  existsSync("/proc/self/cwd")
+    ? readdirSync("/proc").flatMap((name) => {
+        const pid = Number(name)
+        return Number.isInteger(pid) && pid !== process.pid && isPostmasterOf(pid, cluster) ? [pid] : []
+      })
+    : []
+
 /** Stops a server that outlived the process which started it. */
 const stopOrphan = async (cluster: string) => {
   const lock = join(cluster, "postmaster.pid")
   const pid = Number.parseInt(readText(lock), 10)
   if (Number.isNaN(pid)) return
   if (isPostmasterOf(pid, cluster)) await stopProcess(pid, () => !isPostmasterOf(pid, cluster))
+  // They end by themselves, but not in the middle of a statement. With the lock gone, nobody would keep a new server from writing beside them.
+  for (const worker of workersOf(cluster)) {
+    try {
+      process.kill(worker, "SIGKILL")
+    } catch {
+      // It has just ended.
+    }
+  }
+  if (!(await until(() => workersOf(cluster).length === 0, 5_000))) return
   // What is left now is stale: Postgres itself would believe a reused process id and refuse to start.
   rmSync(lock, { force: true })
 }
