@@ -7,7 +7,7 @@ import { assert, layer } from "@effect/vitest"
 import { type EventNews, RatClient } from "@rat/client"
 import { PgConfig, TestPostgres } from "@rat/lakehouse"
 import { type RunningNode, startNode } from "@rat/server"
-import { Effect, Exit, Redacted, Scope } from "effect"
+import { Effect, Exit, Redacted, Schedule, Scope } from "effect"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -93,9 +93,10 @@ layer(TestPostgres.layer([], { maxConnections: 2 }), { excludeTestServices: true
             yield* old.stop
           }
         }
+        // The relay gathers for a moment.
         const all = yield* Effect.promise(() =>
           client.events.list({ after: "0", type: "namespace.updated", limit: 1000 }),
-        )
+        ).pipe(Effect.repeat({ until: ({ events }) => events.length >= total, schedule: Schedule.spaced("20 millis") }))
         assert.strictEqual(all.events.length, total)
         while (seen.length < total) yield* Effect.sleep("20 millis")
         yield* Effect.sleep("100 millis")

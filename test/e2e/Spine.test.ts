@@ -65,7 +65,16 @@ describe.each(stores)("the spine on the %s store", (store) => {
       use(async ({ client }) => {
         const ready = await client.health.ready()
         assert.strictEqual(ready.status, "ready")
-        assert.sameMembers(Object.keys(ready.checks), ["postgres", "object_store", "catalog", "runner", "query"])
+        assert.sameMembers(Object.keys(ready.checks), [
+          "node",
+          "postgres",
+          "object_store",
+          "catalog",
+          "runner",
+          "query",
+          "other_nodes",
+          "collector",
+        ])
       }),
     )
 
