@@ -135,17 +135,18 @@ describe("the telemetry of a node", () => {
     for (const phase of ["branch", "resolve", "execute", "write", "commit", "test", "publish"]) {
       assertPath(caller.runTrace, http, run, `Run.${phase}`)
     }
-    assertPath(caller.runTrace, run, "Run.branch", "Catalog.createBranch", "postgres")
+    assertPath(caller.runTrace, run, "Run.branch", "Catalog.holdBranch", "postgres")
     assertPath(caller.runTrace, run, "Run.resolve", "Slot.render")
     assertPath(caller.runTrace, run, "Run.execute", "Slot.execute")
     assertPath(caller.runTrace, run, "Run.execute", "Slot.copy")
     assertPath(caller.runTrace, run, "Run.write", "ObjectStore.put")
     assertPath(caller.runTrace, run, "Run.commit", "IcebergTable.commit", "ObjectStore.put")
-    assertPath(caller.runTrace, run, "Run.commit", "Catalog.commit", "postgres")
+    assertPath(caller.runTrace, run, "Run.commit", "Catalog.commitHeld", "postgres")
     assertPath(caller.runTrace, run, "Run.test", "Slot.quality")
     const publish = [run, "Run.publish", "RunControl.Succeed", "RunRepository.succeed", "sql.transaction"]
-    assertPath(caller.runTrace, ...publish, "Catalog.merge", "postgres")
-    assertPath(caller.runTrace, ...publish, "Outbox.append", "postgres")
+    assertPath(caller.runTrace, ...publish, "Catalog.mergeMany", "postgres")
+    // The end of the run, its events included.
+    assertPath(caller.runTrace, ...publish, "postgres")
   })
 
   it("is one connected trace per query", () => {
