@@ -17,7 +17,7 @@ class Nodes extends Context.Service<Nodes, Cluster>()("test/e2e/ClusterNodes") {
         const folder = mkdtempSync(join(tmpdir(), "rat-cluster-"))
         const cluster = await startCluster({
           folder,
-          roles: [["api"], ["control"], ["runner"], ["query"], ["control", "runner"]],
+          roles: [["api"], ["control"], ["runner"], ["query"], ["control", "runner", "query"]],
           store: "folder",
         })
         return { cluster, folder }
@@ -50,7 +50,7 @@ layer(Nodes.layer, { excludeTestServices: true, timeout: "150 seconds" })("A clu
         assert.deepStrictEqual(nodes.map(({ roles }) => roles.join()).sort(), [
           "api",
           "control",
-          "control,runner",
+          "control,runner,query",
           "query",
           "runner",
         ])
@@ -105,6 +105,12 @@ layer(Nodes.layer, { excludeTestServices: true, timeout: "150 seconds" })("A clu
           (error: unknown) => error,
         )
         assert.instanceOf(bad, ValidationError)
+        // Several at once go to both nodes that can, one of which has other roles too.
+        const many = await Promise.all(Array.from({ length: 8 }, (_, n) => rowsOf(client, `select ${n} as n`)))
+        assert.deepStrictEqual(
+          many.map(([[n]]) => n),
+          [0, 1, 2, 3, 4, 5, 6, 7],
+        )
         const csv = await new Response(await client.query.bytes("select 1 as a", "csv")).text()
         assert.strictEqual(csv.trim(), "a\n1")
       }),

@@ -5,7 +5,7 @@ import { DataFolderInUse, DataFolderNewer, DataFolderUnusable, explainFolder } f
 import { heartbeatMs, takeFolderLock } from "./FolderLock.ts"
 
 /** Everything that may lie in a data folder. Another file means that the folder is somebody's home, not ours. */
-const parts = ["postgres", "store", "slots", "cache"] as const
+const parts = ["postgres", "store", "slots", "cache", "tmp"] as const
 const isOurs = (name: string) =>
   (parts as ReadonlyArray<string>).includes(name) || /^(version|rat\.lock)(\..*)?$/.test(name)
 
@@ -33,6 +33,8 @@ export class DataFolder extends Context.Service<
     readonly store: string
     readonly slots: string
     readonly cache: string
+    /** Files of requests that are being answered; emptied at each start. */
+    readonly tmp: string
     /** Tells those who want the folder too where this server listens. */
     readonly announce: (listening: string) => Effect.Effect<void>
   }
@@ -76,8 +78,10 @@ export class DataFolder extends Context.Service<
             mkdirSync(join(path, part), { recursive: true, mode: part === "postgres" && isRoot ? 0o711 : 0o700 })
           }
           // What a server that was killed left there; its slots may be ending just now.
-          for (const pool of readdirSync(join(path, "slots"))) {
-            rmSync(join(path, "slots", pool), { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+          for (const part of ["slots", "tmp"]) {
+            for (const name of readdirSync(join(path, part))) {
+              rmSync(join(path, part, name), { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+            }
           }
           writeFileSync(join(path, "version.new"), `${options.version}\n`)
           renameSync(join(path, "version.new"), join(path, "version"))
@@ -96,6 +100,7 @@ export class DataFolder extends Context.Service<
           store: join(path, "store"),
           slots: join(path, "slots"),
           cache: join(path, "cache"),
+          tmp: join(path, "tmp"),
           announce: (listening) => attempt(() => lock.announce(listening)).pipe(Effect.ignore({ log: "Warn" })),
         })
       }),

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module"
-import { NodeFileSystem, NodePath } from "@effect/platform-node"
+import { NodePath } from "@effect/platform-node"
 import { QueryRpc, type Role, RunControlRpc, RunnerRpc } from "@rat/domain"
 import {
   IcebergTable,
@@ -78,6 +78,7 @@ import { MetricsHttp } from "../telemetry/MetricsHttp.ts"
 import { DataFolder } from "./DataFolder.ts"
 import { nodeCatalog } from "./NodeCatalog.ts"
 import { type NodeOptions, type NodeSettings, nodeConfigProvider, nodeSettings, settingErrors } from "./NodeConfig.ts"
+import { nodeFiles } from "./NodeFiles.ts"
 import { nodeHealth } from "./NodeHealth.ts"
 import { nodeMetrics } from "./NodeMetrics.ts"
 import { unknownSettings } from "./Settings.ts"
@@ -156,6 +157,7 @@ const groups = Layer.mergeAll(
 
 const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
   const has = (role: Role) => settings.roles.includes(role)
+  const files = nodeFiles(folder.tmp)
   const roles = Layer.mergeAll(
     roleLayer(RunnerClient, "runner", RunnerRpc, has("runner") ? runnerRole : null),
     roleLayer(QueryClient, "query", QueryRpc, has("query") ? QueryRole.layer : null),
@@ -170,7 +172,7 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
       bodyLimits: { jsonBytes, projectBytes, uploadBytes: settings.uploadLimitBytes },
       stopGraceMs: settings.stopGraceMs,
     },
-    routes,
+    routes.pipe(Layer.provide(files)),
   )
   const { gitCommit, buildTime } = settings
   return server.pipe(
@@ -192,7 +194,7 @@ const nodeIn = (folder: DataFolder["Service"], settings: NodeSettings) => {
     Layer.provide(ClusterKey.layer),
     Layer.provideMerge(NodeIdentity.layer({ roles: settings.roles, version, isClustered: settings.rpc !== null })),
     Layer.provide(database(folder.postgres)),
-    Layer.provide([NodeFileSystem.layer, NodePath.layer]),
+    Layer.provide([files, NodePath.layer]),
     Layer.provide(Outbound.layer),
   )
 }
