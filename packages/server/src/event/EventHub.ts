@@ -69,6 +69,11 @@ export class EventHub {
     for (const listener of this.listeners) listener.skipped(position)
   }
 
+  /** Whether nobody on this node wants to know of events. */
+  get isUnheard(): boolean {
+    return this.listeners.size === 0 && this.#others.size === 0 && this.#byKey.size === 0
+  }
+
   readonly subscribe = (filter: EventFilter): Effect.Effect<Subscriber> =>
     Effect.map(Queue.dropping<Event>(maxWaiting), (queue) => {
       const subscriber: Subscriber = { filter, queue, isBehind: false }

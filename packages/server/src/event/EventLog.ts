@@ -89,13 +89,20 @@ export class EventLog extends Context.Service<
           if (events.length < pageSize) return
         }
       })
+      // Where nobody listens, nothing is read: whoever comes later begins where the log is by then.
       const reach = (offset: bigint) =>
-        delivery.withPermit(Effect.suspend(() => (hub.position < offset ? catchUp : Effect.void)))
+        delivery.withPermit(
+          Effect.suspend(() => {
+            if (hub.position >= offset) return Effect.void
+            return hub.isUnheard ? Effect.sync(() => hub.skipTo(offset)) : catchUp
+          }),
+        )
       const deliver = (events: ReadonlyArray<Event>) =>
         delivery.withPermit(
           Effect.suspend(() => {
             const fresh = events.filter((event) => event.offset > hub.position)
             if (fresh.length === 0) return Effect.void
+            if (hub.isUnheard) return Effect.sync(() => hub.skipTo(fresh.at(-1)!.offset))
             if (fresh[0]!.offset !== hub.position + 1n) return catchUp
             return Effect.sync(() => hub.publish(fresh))
           }),
