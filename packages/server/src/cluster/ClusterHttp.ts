@@ -24,7 +24,14 @@ export const ClusterHttp = HttpApiBuilder.group(
         Effect.gen(function* () {
           const rows = yield* registry.nodes
           const runs = new Map((yield* running).map((row) => [row.node, row.runs]))
-          const nodes = rows.map((row) => toClusterNode(row, { self: self.id, running: runs.get(row.id) ?? 0 }))
+          const nodes = rows.map((row) =>
+            toClusterNode(row, {
+              self: self.id,
+              running: runs.get(row.id) ?? 0,
+              // A node that is alone has all actors.
+              shards: self.isClustered ? (row.load.shards ?? 0) : shardCount,
+            }),
+          )
           const present = new Set(nodes.filter(({ health }) => health === "ok").flatMap(({ roles }) => roles))
           return new Cluster({
             nodes,

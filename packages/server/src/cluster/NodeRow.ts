@@ -25,7 +25,10 @@ export interface NodeRow {
   readonly is_silent: boolean
 }
 
-export const toClusterNode = (row: NodeRow, about: { readonly self: string; readonly running: number }): ClusterNode =>
+export const toClusterNode = (
+  row: NodeRow,
+  about: { readonly self: string; readonly running: number; readonly shards: number },
+): ClusterNode =>
   new ClusterNode({
     id: row.id,
     roles: row.roles,
@@ -38,7 +41,7 @@ export const toClusterNode = (row: NodeRow, about: { readonly self: string; read
     started_at: DateTime.fromDateUnsafe(row.started_at),
     heartbeat_at: DateTime.fromDateUnsafe(row.heartbeat_at),
     running: about.running,
-    shards: row.load.shards ?? 0,
+    shards: about.shards,
     slots: {
       ...(row.load.runner === undefined ? {} : { runner: new SlotHealth(row.load.runner) }),
       ...(row.load.query === undefined ? {} : { query: new SlotHealth(row.load.query) }),
