@@ -143,4 +143,10 @@ describe("filters of scan requests", () => {
       assert.deepStrictEqual(scanPredicate(wire, schema, true), Result.succeed(null))
     }
   })
+
+  it("refuses in words what is no predicate, a number that JavaScript cannot hold exactly included", () => {
+    for (const wire of [2n ** 60n, [2n ** 60n], { type: "eq", term: 2n ** 60n, value: 1 }]) {
+      assert.isTrue(Result.isFailure(scanPredicate(wire, schema, true)))
+    }
+  })
 })

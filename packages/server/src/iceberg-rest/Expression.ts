@@ -1,4 +1,5 @@
 import type { IcebergType, PredicateValue, ScanPredicate, Schema } from "@rat/lakehouse"
+import { printLosslessJson } from "@rat/lakehouse"
 import { Result } from "effect"
 import { type RestFailure, refuse } from "./RestFailure.ts"
 
@@ -70,7 +71,7 @@ const columnOf = (term: unknown, { isCaseSensitive, schema }: Context): Result.R
     return Result.succeed(field?.name ?? null)
   } else if (reference?.type === "transform" || reference?.type === "apply" || reference?.type === "literal") {
     return Result.succeed(null)
-  } else return bad(`${JSON.stringify(term ?? null).slice(0, 100)} names no column`)
+  } else return bad(`${printLosslessJson(term ?? null).slice(0, 100)} names no column`)
   const type = fieldOf(schema, name, isCaseSensitive)
   if (type === undefined) {
     return bad(
@@ -113,7 +114,7 @@ const compare = (type: keyof typeof comparisons | "starts-with", json: Json, con
   return Result.flatMap(columnOf(term, context), (column): Result.Result<Known, RestFailure> => {
     const value = valueOf(other)
     if (value === null)
-      return bad(`${type} compares with ${JSON.stringify(other ?? null).slice(0, 100)}, which is no value`)
+      return bad(`${type} compares with ${printLosslessJson(other ?? null).slice(0, 100)}, which is no value`)
     if (column === null) return Result.succeed(unknown)
     if (type === "starts-with") {
       return Result.succeed(typeof value === "string" ? atMost({ column, op: "starts with", value }) : unknown)
@@ -140,7 +141,7 @@ const convert = (expression: unknown, context: Context): Result.Result<Known, Re
   const json = expression as Json | null
   const type = json?.type
   if (json === null || typeof json !== "object" || typeof type !== "string") {
-    return bad(`${JSON.stringify(expression ?? null).slice(0, 100)} is no predicate`)
+    return bad(`${printLosslessJson(expression ?? null).slice(0, 100)} is no predicate`)
   }
   switch (type) {
     case "true":

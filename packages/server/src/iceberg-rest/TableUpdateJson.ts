@@ -3,6 +3,7 @@ import {
   kebabStruct,
   type MetadataUpdate,
   orElse,
+  printLosslessJson,
   SchemaCodec,
   SnapshotCodec,
   SortOrderCodec,
@@ -116,7 +117,7 @@ const decodeOne = Effect.fnUntraced(function* (
     return yield* refuse(
       "BadRequestException",
       why === undefined
-        ? `The ${what} ${JSON.stringify(name ?? null)} is unknown. Known are: ${[...decoders.keys()].join(", ")}.`
+        ? `The ${what} ${printLosslessJson(name ?? null)} is unknown. Known are: ${[...decoders.keys()].join(", ")}.`
         : `The ${what} "${name}" is not possible: ${why}.`,
     )
   }

@@ -1,4 +1,4 @@
-import { kebabStruct, orElse, SchemaCodec } from "@rat/lakehouse"
+import { kebabStruct, orElse, printLosslessJson, SchemaCodec } from "@rat/lakehouse"
 import { Schema as Codec, Result } from "effect"
 import { type RestFailure, refuse } from "./RestFailure.ts"
 
@@ -55,7 +55,7 @@ export const decodeViewUpdate = (value: unknown): Result.Result<ViewUpdate, Rest
     return Result.fail(
       refuse(
         "BadRequestException",
-        `The update ${JSON.stringify(action ?? null)} is unknown for views. Known are: ${Object.keys(updateCodecs).join(", ")}.`,
+        `The update ${printLosslessJson(action ?? null)} is unknown for views. Known are: ${Object.keys(updateCodecs).join(", ")}.`,
       ),
     )
   }

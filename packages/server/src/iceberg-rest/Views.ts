@@ -178,7 +178,7 @@ export const makeViews = Effect.fnUntraced(function* (rooms: {
       if (type !== "assert-view-uuid" || typeof uuid !== "string") {
         return yield* refuse(
           "BadRequestException",
-          `The requirement ${JSON.stringify(type ?? null)} is unknown for views.`,
+          `The requirement ${printLosslessJson(type ?? null)} is unknown for views.`,
         )
       }
       if (uuid !== view.viewUuid) {
