@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
-import type { Role } from "@rat/domain"
+import { Role } from "@rat/domain"
 import { makeTcpFaultProxy, type TcpFault, type TcpFaultProxy } from "@rat/lakehouse"
 import { Effect, Exit, Scope } from "effect"
 import { signal } from "../support/Processes.ts"
@@ -10,7 +10,7 @@ import { type ClusterPostgres, startClusterPostgres } from "./ClusterPostgres.ts
 import { type ClusterStore, openClusterStore, type StoreKind } from "./ClusterStore.ts"
 import { type Database, openDatabase } from "./Database.ts"
 
-const everything: ReadonlyArray<Role> = ["api", "control", "runner", "query"]
+const everything = Role.literals
 
 /** Roles of the first nodes: two can do everything, the others one thing each; further ones execute runs. */
 const mixes: ReadonlyArray<ReadonlyArray<Role>> = [everything, ["runner"], everything, ["api"], ["control"], ["query"]]

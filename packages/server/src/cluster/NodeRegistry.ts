@@ -73,7 +73,7 @@ export class NodeRegistry extends Context.Service<
       const beat = Effect.gen(function* () {
         const parts = yield* Effect.forEach(loads, (load) => load)
         const load = toJsonb(Object.assign({}, ...parts))
-        return yield* sql<NodeRow & { readonly is_registered: boolean }>`
+        return yield* sql<NodeRow>`
           with mine as (
             update node
             set heartbeat_at = now(), status = ${status}, url = ${url}, load = ${load}::jsonb

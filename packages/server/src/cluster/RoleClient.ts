@@ -84,7 +84,7 @@ export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>
   })
 
   const unavailable = (reason: string) => new RoleUnavailable({ role, reason })
-  const lost = (node: NodeRow) => unavailable(`the connection to ${node.id} was lost.`)
+  const lost = (node: NodeRow) => `the connection to ${node.id} was lost.`
 
   const count = (node: NodeRow) =>
     Effect.acquireRelease(
@@ -105,7 +105,7 @@ export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>
         if (exit._tag === "Success") return exit.success
         const error = exit.failure
         if (!isTransport(error) && !(error instanceof DependencyUnavailable)) return yield* Effect.fail(error)
-        reason = isTransport(error) ? lost(node).reason : error.detail
+        reason = isTransport(error) ? lost(node) : error.detail
       }
       return yield* unavailable(reason)
     })
@@ -132,7 +132,7 @@ export const makeRoleClient = Effect.fnUntraced(function* <Rpcs extends Rpc.Any>
                       return first
                     }),
                   ),
-                ).pipe(Stream.mapError((error) => (isTransport(error) ? lost(node) : error)))
+                ).pipe(Stream.mapError((error) => (isTransport(error) ? unavailable(lost(node)) : error)))
               }),
             ),
           )

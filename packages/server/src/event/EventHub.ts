@@ -63,7 +63,7 @@ export class EventHub {
     }
   }
 
-  /** Events were lost to this node for good (pruned): everybody continues at `position`. */
+  /** Events up to `position` are not handed out: they are gone (pruned), or nobody here was listening. Everybody continues there. */
   skipTo(position: bigint): void {
     this.position = position
     for (const listener of this.listeners) listener.skipped(position)

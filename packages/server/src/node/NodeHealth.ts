@@ -1,4 +1,4 @@
-import { mainRef, type Role, type SlotHealth } from "@rat/domain"
+import { mainRef, Role, type SlotHealth } from "@rat/domain"
 import { Catalog, circuitOf, type DependencyName, ObjectStore, Outbound, Pg } from "@rat/lakehouse"
 import { Effect, Layer, Schema } from "effect"
 import { NodeIdentity } from "../cluster/NodeIdentity.ts"
@@ -29,8 +29,6 @@ const slotsOf = (role: string, health: Effect.Effect<Pick<SlotHealth, "size" | "
   Effect.flatMap(health, ({ size, problem }) =>
     size > 0 && (problem ?? null) === null ? Effect.void : Effect.fail(new NoSlots({ role, problem: problem ?? "" })),
   )
-
-const everything: ReadonlyArray<Role> = ["api", "control", "runner", "query"]
 
 /**
  * What a node depends on, by the names that `/health/ready` shows, and which roles stand still without it:
@@ -82,14 +80,14 @@ export const nodeHealth = Layer.effect(
             ? Effect.fail(new Draining())
             : Effect.void,
         ),
-        blocks: everything,
+        blocks: Role.literals,
         impact: "New requests and runs belong to other nodes.",
       },
       {
         name: "postgres",
         check: postgres.ping,
         circuit: circuit("postgres"),
-        blocks: everything,
+        blocks: Role.literals,
         impact: "Requests get 503 and may be repeated; runs wait where they are.",
       },
       {
